@@ -170,6 +170,11 @@ fn cache_is_maintained() {
     folder.run(&["cache", "import", "add.pack"]).expect(0, &["added", "--trust takes them"]);
     let json = folder.run(&["cache", "stats", "--json"]).expect(0, &[]).json();
     assert_eq!(json["entries"]["entries"], 1);
+    let json = folder.run(&["cache", "import", "add.pack", "--trust", "--json"]).expect(0, &[]).json();
+    let of = |name: &str| json[name].as_u64().unwrap();
+    assert!(of("added") > 0 && of("untrusted") == 0, "{json}");
+    let json = folder.run(&["cache", "stats", "--json"]).expect(0, &[]).json();
+    assert_eq!(json["entries"]["entries"], 1 + of("added"));
     folder.run(&["cache", "verify"]).expect(0, &["good"]);
     folder.run(&["cache", "pack", "bad.fg", "-o", "bad.pack"]).expect(1, &["FG0104", "bad.fg:3:12"]);
     folder.run(&["cache", "lift", "none"]).expect(2, &["FG0704", "64 hex digits"]);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fulgurite_driver_core::{Calibration, Calibrations};
 use fulgurite_hal::{self as hal, CompileOptions, Error, LaunchOptions};
 use fulgurite_kernels::COPY;
+use fulgurite_pipeline_cache::Digest;
 use fulgurite_runtime::{Buffer, Device, Program};
 use fulgurite_spec::Code;
 use fulgurite_storage::{FileSystem, read_whole, replace_whole};
@@ -32,6 +33,8 @@ const LEAST: u64 = 64 << 10;
 const MOST: u64 = 256 << 20;
 /// The size of the largest file that is read, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
+/// Begins the last line of the file, before the checksum of the text above.
+const SEAL: &str = "# blake3 ";
 
 /// Measures `device` for about two seconds: launches of a small kernel, kernels that copy memory, and
 /// copies to and from the host.
@@ -109,7 +112,23 @@ fn read(path: &Path) -> Result<Calibrations, Error> {
     else {
         return Ok(Calibrations::default());
     };
-    Calibrations::from_toml(&String::from_utf8(bytes).map_err(|error| unreadable(&error))?)
+    let text = String::from_utf8(bytes).map_err(|error| unreadable(&error))?;
+    let body = unsealed(&text).ok_or_else(|| {
+        let message = "its contents are not those of its checksum: measure again with `fulgurite calibrate`";
+        Error::invalid(Code::BadFileFormat, format!("{}: {message}", path.display()))
+    })?;
+    Calibrations::from_toml(body)
+}
+
+/// Appends the checksum of `text`, as a comment in its last line.
+fn sealed(text: &str) -> String {
+    format!("{text}{SEAL}{}\n", Digest::of(text.as_bytes()))
+}
+
+/// Returns the text before the checksum, if it has that checksum.
+fn unsealed(text: &str) -> Option<&str> {
+    let (body, checksum) = text.trim_end().rsplit_once(SEAL)?;
+    (Digest::of(body.as_bytes()).to_string() == checksum).then_some(body)
 }
 
 /// Stores `calibrations` for this machine, replacing the file atomically.
@@ -127,7 +146,7 @@ pub fn keep_calibrations(calibrations: &Calibrations) -> Result<PathBuf, Error> 
 
 fn write(path: &Path, calibrations: &Calibrations) -> Result<(), Error> {
     let text = calibrations.to_toml()?;
-    replace_whole(&FileSystem::shared(), path, text.as_bytes())
+    replace_whole(&FileSystem::shared(), path, sealed(&text).as_bytes())
         .map_err(|error| Error::invalid(Code::FileUnwritable, format!("{}: {error}", path.display())))
 }
 
@@ -155,8 +174,14 @@ mod tests {
     fn files_of_no_use_say_so() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
-        std::fs::write(&file, "neither = 1").unwrap();
-        assert_eq!(read(&file).unwrap_err().code(), Code::BadFileFormat);
+        let good = Calibrations::default().to_toml().unwrap();
+        let cut = sealed(&good)[..good.len()].to_owned();
+        for bad in ["neither = 1".to_owned(), sealed("neither = 1"), cut, sealed(&good).replace('1', "2")] {
+            std::fs::write(&file, &bad).unwrap();
+            assert_eq!(read(&file).unwrap_err().code(), Code::BadFileFormat, "{bad}");
+        }
+        std::fs::write(&file, sealed(&good)).unwrap();
+        assert_eq!(read(&file).unwrap(), Calibrations::default());
         assert_eq!(read(folder.path()).unwrap_err().code(), Code::FileUnreadable);
         let below = file.join("calibrations.toml");
         assert_eq!(write(&below, &Calibrations::default()).unwrap_err().code(), Code::FileUnwritable);

@@ -143,17 +143,9 @@ impl Program {
                     *folded = true;
                     break;
                 }
-                let is_store = matches!(
-                    step,
-                    Step::StoreScalar { .. }
-                        | Step::StoreRow { .. }
-                        | Step::StoreRowNarrow { .. }
-                        | Step::Scatter { .. }
-                        | Step::ScatterNarrow { .. }
-                        | Step::Atomic { .. }
-                );
                 let is_changed = [words.pointer, words.index].map(Some).contains(&uses.write);
-                if Self::is_boundary(step) || is_store || is_changed || uses.reads.contains(&Some(loaded)) {
+                // Whatever has an effect may store to the words, or leave this piece of code.
+                if !uses.is_pure || is_changed || uses.reads.contains(&Some(loaded)) {
                     break;
                 }
             }

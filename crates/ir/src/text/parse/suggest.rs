@@ -94,7 +94,16 @@ mod tests {
             }
         }
         assert_eq!(instead_of("laod").as_deref(), Some("did you mean `load`"));
-        assert_eq!(instead_of("mod").as_deref(), Some("did you mean `rem`"));
+        for (name, fix) in [
+            ("mod", "`rem`"),
+            ("cast", "`convert`, by value, or `bitcast`, by bits"),
+            ("splat", "`construct %a, %a, …`, with each component"),
+            ("break", "the condition of a `while`, which alone ends a loop"),
+            ("rotate_left", "`rotl`"),
+            ("sqr", "`sqrt`, or for the square `mul %a, %a`"),
+        ] {
+            assert_eq!(instead_of(name), Some(format!("did you mean {fix}")));
+        }
         assert_eq!(instead_of("frobnicate"), None);
     }
 }
