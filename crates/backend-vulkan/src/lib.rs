@@ -115,7 +115,8 @@ impl VulkanDevice {
     ///
     /// # Errors
     /// [`Error::Unavailable`] if there is no loader, driver or suitable device, or no validation layer although it was
-    /// asked for; [`Error::Device`] if the driver fails; [`Code::BadOption`] if [`Options::rules`] names no rule.
+    /// asked for; [`Error::Device`] if the driver fails; [`Code::BadOption`] if [`Options::rules`] names no rule, or the
+    /// environment no limit.
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
         let _inside = exit::enter();
         let instance = Instance::open(options.validation)?;
@@ -143,7 +144,9 @@ impl VulkanDevice {
         let store = || opening.ok().and_then(|thread| thread.join().ok());
         let quirks = probe::quirks(&instance, physical, known, options.probe_directory.as_deref())?;
         let plan = plan::plan(known, quirks, options).map_err(|reason| match reason {
-            PlanError::NoRule(_) => Error::invalid(Code::BadOption, reason.to_string()),
+            PlanError::NoRule(_) | PlanError::NoLimit(_) => {
+                Error::invalid(Code::BadOption, reason.to_string())
+            }
             reason => unavailable(reason.to_string()),
         })?;
         for kernel in options.prefetch.kernels() {

@@ -43,6 +43,8 @@ pub struct Options {
     /// Time limit for the driver to compile a kernel, for each of its forms separately; exceeding it is an error
     /// (`FG0614`). The driver cannot be interrupted, so the compile continues in the background. Default: two minutes.
     pub compile_limit: Option<Duration>,
+    /// The value of `FULGURITE_VULKAN_COMPILE_LIMIT`, if it is no limit. Opening a device reports it.
+    pub(crate) no_limit: Option<String>,
 }
 
 /// Kernels to prefetch. Two lists are equal if their kernels are, regardless of the kernels' names.
@@ -70,10 +72,17 @@ impl fmt::Debug for Prefetch {
     }
 }
 
+/// Parses a number of seconds above 0.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds = text.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.filter(|limit| !limit.is_zero())
+}
+
 impl Options {
     /// Reads options from the environment: `FULGURITE_VULKAN_VALIDATION` and `FULGURITE_VULKAN_ADDRESSES` (on for
-    /// any value but `0`), `FULGURITE_VULKAN_DEVICE`, `FULGURITE_VULKAN_RULES`, and the folders `probes` and
-    /// `pipelines` in the [default root](fulgurite_pipeline_cache::default_root).
+    /// any value but `0`), `FULGURITE_VULKAN_DEVICE`, `FULGURITE_VULKAN_RULES`, `FULGURITE_VULKAN_COMPILE_LIMIT` (in
+    /// seconds), and the folders `probes` and `pipelines` in the
+    /// [default root](fulgurite_pipeline_cache::default_root).
     pub fn from_env() -> Self {
         let root = fulgurite_pipeline_cache::default_root();
         Self::from_variables(|name| std::env::var_os(name), root)
@@ -95,6 +104,8 @@ impl Options {
         let text = |name: &str| {
             variable(name).map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.trim().is_empty())
         };
+        let limit = text("FULGURITE_VULKAN_COMPILE_LIMIT");
+        let compile_limit = limit.as_deref().and_then(seconds);
         Self {
             validation: text("FULGURITE_VULKAN_VALIDATION").is_some_and(|v| v.trim() != "0"),
             device: text("FULGURITE_VULKAN_DEVICE").map(|v| v.trim().to_owned()),
@@ -102,7 +113,8 @@ impl Options {
             addresses: text("FULGURITE_VULKAN_ADDRESSES").is_some_and(|v| v.trim() != "0"),
             rules: text("FULGURITE_VULKAN_RULES").map(|v| v.trim().to_owned()),
             grace_period: None,
-            compile_limit: None,
+            compile_limit,
+            no_limit: limit.filter(|_| compile_limit.is_none()),
             probe_directory: root.as_ref().map(|path| path.join("probes")),
             cache_directory: root.map(|path| path.join("pipelines")),
             packs: Vec::new(),
@@ -217,8 +229,14 @@ mod tests {
             ("FULGURITE_VULKAN_ADDRESSES", "1"),
             ("FULGURITE_VULKAN_DEVICE", " llvm "),
             ("FULGURITE_VULKAN_RULES", "zeros, signs "),
+            ("FULGURITE_VULKAN_COMPILE_LIMIT", " 1.5"),
         ]);
         assert!(all.validation && all.addresses);
+        assert_eq!((all.compile_limit, all.no_limit), (Some(Duration::from_millis(1500)), None));
+        for bad in ["0", "-1", "inf", "long", "1e30"] {
+            let options = read(&[("FULGURITE_VULKAN_COMPILE_LIMIT", bad)]);
+            assert_eq!((options.compile_limit, options.no_limit.as_deref()), (None, Some(bad)));
+        }
         assert_eq!(all.device.as_deref(), Some("llvm"));
         assert_eq!(all.rules.as_deref(), Some("zeros, signs"));
         #[cfg(unix)]

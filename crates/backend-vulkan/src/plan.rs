@@ -151,6 +151,9 @@ pub(crate) enum PlanError {
     /// The options name an unknown rule.
     #[error("no rule of lowering is called `{0}`; there are {names}, and `all` and `none`", names = Rules::NAMES.join(", "))]
     NoRule(String),
+    /// The environment names no limit of compilations.
+    #[error("FULGURITE_VULKAN_COMPILE_LIMIT is `{0}`, which is no number of seconds above 0")]
+    NoLimit(String),
 }
 
 /// The result of querying a physical device.
@@ -221,6 +224,9 @@ pub(crate) fn plan(
     quirks: DriverQuirks,
     options: &Options,
 ) -> Result<DevicePlan, PlanError> {
+    if let Some(text) = &options.no_limit {
+        return Err(PlanError::NoLimit(text.clone()));
+    }
     let queue_family = queue_family(physical);
     let missing = missing(physical, queue_family);
     let Some(queue_family) = queue_family.filter(|_| missing.is_empty()) else {

@@ -18,6 +18,19 @@ const NONE: DriverQuirks =
     DriverQuirks { loop_limit: None, misfolds: Rules::NONE, scrambles_lanes: false, waits_at_fences: false };
 
 #[test]
+fn what_the_environment_limits_compilations_to_is_used_or_refused() {
+    let of = |options: &Options| super::plan(&lavapipe(), DriverQuirks::default(), options);
+    let limit = |options: &Options| of(options).unwrap().compile_limit;
+    assert_eq!(limit(&Options::default()), COMPILE_LIMIT);
+    let second = Duration::from_secs(1);
+    assert_eq!(limit(&Options::default().compile_limit(second)), second);
+    let options = Options { no_limit: Some("soon".to_owned()), ..Options::default() };
+    let error = of(&options).unwrap_err();
+    assert_eq!(error, PlanError::NoLimit("soon".to_owned()));
+    assert!(error.to_string().contains("`soon`, which is no number of seconds"), "{error}");
+}
+
+#[test]
 fn options_name_the_rules_of_lowering() {
     let with = |names: &str| {
         super::plan(&lavapipe(), DriverQuirks::default(), &Options::default().rules(names))
