@@ -184,8 +184,9 @@ fn plan<'t>(suites: &[Suite], targets: &'t [Target]) -> Vec<Part<'t>> {
     plan
 }
 
-/// What is to be told of a run besides its results.
+/// The results of a run, and what could not be measured.
 struct Measured {
+    results: Vec<Measurement>,
     notes: Vec<String>,
     failures: Vec<String>,
 }
@@ -200,9 +201,9 @@ fn measure(options: &Options, plan: &[Part<'_>], mut each: impl FnMut(&[Measurem
         each(&session.results);
         bar.inc(1);
     }
-    let Session { notes, failures, .. } = session;
+    let Session { results, notes, failures, .. } = session;
     bar.finish_and_clear();
-    Measured { notes, failures }
+    Measured { results, notes, failures }
 }
 
 /// Measures again the results that look slower, and keeps the faster value of each.
@@ -210,9 +211,7 @@ fn again(options: &Options, plan: &[Part<'_>], slower: &[baseline::Regression], 
     let names: Vec<String> = slower.iter().map(|regression| regression.result().1.to_owned()).collect();
     let suspect = |suite: &Suite| slower.iter().any(|regression| regression.result().0 == suite.name());
     let plan: Vec<Part<'_>> = plan.iter().filter(|(suite, _)| suspect(suite)).copied().collect();
-    let mut measured = Vec::new();
-    measure(&Options { names, ..options.clone() }, &plan, |results| measured = results.to_vec());
-    for new in measured {
+    for new in measure(&Options { names, ..options.clone() }, &plan, |_| ()).results {
         let same = |old: &&mut Measurement| (&old.suite, &old.name) == (&new.suite, &new.name);
         if let Some(old) = results.iter_mut().find(same)
             && new.unit.ratio(new.value, old.value) > 1.0

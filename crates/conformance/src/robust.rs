@@ -9,7 +9,6 @@ mod scramble;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_hal::{
     self as hal, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
     OptimizationLevel,
@@ -157,8 +156,7 @@ pub fn compiled(bytes: &[u8], devices: &[Arc<dyn hal::Device>]) -> Result<(), St
     let full = CompileOptions::default().optimization(OptimizationLevel::Full);
     let seed = u64::from(bytes.first().copied().unwrap_or_default());
     for device in devices {
-        let lanes = device.snapshot().limits.subgroup_size;
-        let reference = ReferenceDevice::new(ReferenceOptions::default().subgroup_size(lanes));
+        let reference = random::reference_like(device.as_ref());
         let of = |device: &dyn hal::Device, kernel| {
             let name = &device.snapshot().backend;
             random::run(device, kernel, invocations, seed).map_err(|error| about(name, &error))

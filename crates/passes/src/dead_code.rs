@@ -1,6 +1,6 @@
 //! The pass `dead_code`: removes instructions that have no effect and whose results nothing uses.
 
-use fulgurite_ir::analysis::{instructions, operands};
+use fulgurite_ir::analysis::{for_each_operand, instructions, operands};
 use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, Value, ValueDef, ValueId};
 
 use crate::Pass;
@@ -14,12 +14,7 @@ fn fires(kernel: &Kernel) -> bool {
     let mut used = vec![false; kernel.values.len()];
     instructions(kernel).for_each(|id| {
         let kind = &kernel.inst(id).kind;
-        // Most instructions are ops.
-        if let InstKind::Scalar { operands, .. } = kind {
-            operands.iter().for_each(|value| used[value.index()] = true);
-            return;
-        }
-        operands(kind).for_each(|value| used[value.index()] = true);
+        for_each_operand(kind, |value| used[value.index()] = true);
         // Not of all blocks: passes leave blocks behind that nothing runs any more.
         for block in kind.control().into_iter().flat_map(Control::blocks) {
             match &kernel.block(block).terminator {
@@ -29,7 +24,7 @@ fn fires(kernel: &Kernel) -> bool {
             }
         }
     });
-    // What has no results has an effect, but for control flow.
+    // Every instruction without results has an effect, except control flow.
     let is_unused = |(value, used): (&Value, &bool)| !used && matches!(value.def, ValueDef::Inst(..));
     if !has(kernel, |kind| kind.control().is_some()) && !kernel.values.iter().zip(&used).any(is_unused) {
         return false;

@@ -7,15 +7,15 @@
 use std::cell::OnceCell;
 
 use fulgurite_ir::analysis::{Event, Uniformity, UniformityMap, Walk, operands};
-use fulgurite_ir::{BlockId, Control, Inst, InstId, Kernel, ValueDef, ValueId};
+use fulgurite_ir::{BlockId, Control, Inst, InstId, InstKind, Kernel, ValueDef, ValueId};
 
 use crate::Pass;
-use crate::scan::homes;
+use crate::scan::{has, homes};
 
 pub(crate) const PASS: Pass = Pass { name: "hoist", fires, run };
 
 fn fires(kernel: &Kernel) -> bool {
-    if !kernel.insts.iter().any(is_loop) {
+    if !has(kernel, is_loop) {
         return false;
     }
     let places = Places::of(kernel);
@@ -73,8 +73,8 @@ fn run(kernel: &mut Kernel) -> usize {
     moved
 }
 
-fn is_loop(inst: &Inst) -> bool {
-    inst.kind.control().is_some_and(Control::is_loop)
+fn is_loop(kind: &InstKind) -> bool {
+    kind.control().is_some_and(Control::is_loop)
 }
 
 /// Returns the blocks of a loop, without those nested in them.
@@ -142,7 +142,7 @@ impl Places {
             Event::Exit(block) => places.spans[block.index()][1] = entered,
             Event::Inst(_) => {}
             Event::Done(id) => {
-                if is_loop(kernel.inst(id)) {
+                if is_loop(&kernel.inst(id).kind) {
                     places.loops.push(id);
                 }
             }

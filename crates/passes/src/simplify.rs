@@ -57,11 +57,9 @@ fn simplified(kernel: &Kernel, id: InstId) -> Option<(ValueId, Simpler)> {
     let (op, operands) = (*op, &**operands);
     // Other ops have a simpler form only if an operand is a literal or the first two operands are equal.
     let is_literal = |value: &ValueId| matches!(kernel.value(*value).def, ValueDef::Const(_));
-    let may_be = match operands {
-        [a, b] => a == b || is_literal(a) || is_literal(b),
-        [a, b, c] => a == b || [a, b, c].into_iter().any(is_literal),
-        _ => operands.iter().any(is_literal),
-    } || matches!(op, Op::Select | Op::Convert | Op::Bitcast | Op::Extract | Op::Construct);
+    let may_be = matches!(operands, [a, b, ..] if a == b)
+        || operands.iter().any(is_literal)
+        || matches!(op, Op::Select | Op::Convert | Op::Bitcast | Op::Extract | Op::Construct);
     if !may_be {
         return None;
     }

@@ -4,7 +4,7 @@
 mod matrix;
 mod run;
 
-pub use run::{FLOATS, MATRICES, run};
+pub use run::{MATRICES, reference_like, run};
 
 /// Words that each invocation may write.
 pub const OWN: u32 = 4;

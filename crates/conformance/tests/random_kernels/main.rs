@@ -9,7 +9,7 @@ use std::sync::Arc;
 use fulgurite_backend_cpu::CpuDevice;
 use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_conformance::robust;
-use fulgurite_conformance::robust::random::{self, MATRICES, Numbers, RandomKernel, run};
+use fulgurite_conformance::robust::random::{self, MATRICES, Numbers, RandomKernel, reference_like, run};
 use fulgurite_hal as hal;
 use fulgurite_ir::{text, verify};
 use fulgurite_passes::{PassOptions, optimize};
@@ -144,12 +144,6 @@ fn planted_miscompilations_are_found() {
         });
         assert!(is_found, "not found: {name}");
     }
-}
-
-/// Returns the reference device with the subgroup size of another one.
-fn reference_like(device: &dyn hal::Device) -> ReferenceDevice {
-    let lanes = device.snapshot().limits.subgroup_size;
-    ReferenceDevice::new(ReferenceOptions::default().subgroup_size(lanes))
 }
 
 #[test]

@@ -215,6 +215,16 @@ pub fn operands(kind: &InstKind) -> OperandsOf<'_> {
     }
 }
 
+/// Calls `each` with every operand of an instruction. Faster than [`operands`] for ops, which most instructions are.
+#[inline]
+pub fn for_each_operand(kind: &InstKind, each: impl FnMut(ValueId)) {
+    if let InstKind::Scalar { operands, .. } = kind {
+        operands.iter().copied().for_each(each);
+    } else {
+        operands(kind).for_each(each);
+    }
+}
+
 /// An iterator over the operands of an instruction, created by [`operands`].
 pub struct OperandsOf<'a> {
     /// The operands that are fields of their own; the first `count` are used, those before `next` were yielded.

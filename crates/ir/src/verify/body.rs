@@ -6,7 +6,7 @@ use fulgurite_spec::{Code, Diagnostic, Location, Semantics, Special, Type};
 
 use super::special::{id_type, shuffle_result, subgroup_result};
 use crate::analysis::uniformity::describe;
-use crate::analysis::walk::{Event, Walk, operands};
+use crate::analysis::walk::{Event, Walk, for_each_operand};
 use crate::kernel::{
     AtomicOrder, BlockId, FloatMode, Inst, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId,
 };
@@ -25,12 +25,7 @@ pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
         }
         Event::Inst(id) => {
             let inst = kernel.inst(id);
-            // Most instructions are ops.
-            if let InstKind::Scalar { operands, .. } = &inst.kind {
-                operands.iter().for_each(|v| checker.used(*v, inst.location));
-            } else {
-                operands(&inst.kind).for_each(|v| checker.used(v, inst.location));
-            }
+            for_each_operand(&inst.kind, |v| checker.used(v, inst.location));
             checker.inst(inst);
         }
         Event::Done(id) => {

@@ -183,7 +183,7 @@ macro_rules! op_classes {
             }
         }
 
-        /// What [`Op::on`] returns, by number and class. Compilers ask several times for each instruction.
+        /// The results of [`Op::on`], indexed by op number and class: compilers call it several times for each instruction.
         static ON: [[Option<ScalarOp>; 4]; MOST_NUMBERS] = {
             use ScalarClass::{Bool, Float, Signed, Unsigned};
             let mut on = [[None; 4]; MOST_NUMBERS];

@@ -144,7 +144,7 @@ impl Program {
                     break;
                 }
                 let is_changed = [words.pointer, words.index].map(Some).contains(&uses.write);
-                // Whatever has an effect may store to the words, or leave this piece of code.
+                // A step with an effect may store to the loaded words, or jump.
                 if !uses.is_pure || is_changed || uses.reads.contains(&Some(loaded)) {
                     break;
                 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_hal::{self as hal, Binding, CompileOptions, DeviceBuffer, Error, Launch, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::eval::Components;
@@ -14,13 +15,19 @@ use crate::harness::compile_on;
 /// The buffers in which matrices are stored.
 pub const MATRICES: Range<usize> = 6..9;
 /// The buffer for matrices of floats, which are not converted to words.
-pub const FLOATS: usize = 7;
+const FLOATS: usize = 7;
 
 /// The first buffers are initialized.
 const INPUTS: usize = 2;
 const WORKGROUPS: u32 = 3;
 /// Timeout of a launch, which takes milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Returns a reference device with subgroups as large as those of `device`.
+pub fn reference_like(device: &dyn hal::Device) -> ReferenceDevice {
+    let lanes = device.snapshot().limits.subgroup_size;
+    ReferenceDevice::new(ReferenceOptions::default().subgroup_size(lanes))
+}
 
 /// Runs `kernel`, of as many invocations in a workgroup, and returns the contents of each buffer afterwards, with one NaN for
 /// all.
