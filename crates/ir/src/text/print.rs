@@ -43,8 +43,8 @@ pub(super) fn require(kernel: &Kernel, require: &Require) -> String {
 enum Region {
     /// The end of the kernel.
     Body,
-    /// `else`, unless that block is empty.
-    Then { otherwise: BlockId },
+    /// `else`, unless that block is empty and the `if` has no results.
+    Then { otherwise: BlockId, has_results: bool },
     /// `do`, in whose block the header's names are visible.
     Header { body: BlockId },
     /// The end of the instruction.
@@ -309,7 +309,7 @@ impl<'k> Printer<'k> {
                 self.out.push_str("} do {\n");
                 self.open(body, Region::Last, mark);
             }
-            Region::Then { otherwise } if !self.is_trivial(otherwise) => {
+            Region::Then { otherwise, has_results } if has_results || !self.is_trivial(otherwise) => {
                 self.free_names(mark);
                 self.out.push_str("} else {\n");
                 self.open(otherwise, Region::Last, mark);
@@ -321,7 +321,7 @@ impl<'k> Printer<'k> {
         }
     }
 
-    /// Returns whether an `else` block is empty and need not be printed.
+    /// Returns whether an `else` block is empty.
     fn is_trivial(&self, block: BlockId) -> bool {
         self.kernel.blocks.get(block.index()).is_some_and(|b| {
             b.insts.is_empty() && matches!(&b.terminator, Terminator::Yield(values) if values.is_empty())
@@ -370,7 +370,8 @@ impl<'k> Printer<'k> {
                 self.value(condition);
                 self.types(results);
                 self.out.push_str(" {\n");
-                self.open(then_block, Region::Then { otherwise: else_block }, mark);
+                let has_results = !results.is_empty();
+                self.open(then_block, Region::Then { otherwise: else_block, has_results }, mark);
             }
             Some(Control::For { start, end, step, initial, body }) => {
                 let params = self.block_params(body);

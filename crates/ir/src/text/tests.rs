@@ -40,6 +40,14 @@ fn inner_names_that_clash_with_a_result_get_a_suffix() {
 }
 
 #[test]
+fn an_else_that_lacks_a_yield_stays() {
+    let text = canonical(&in_kernel("  %r = if true -> u32 {\n    yield 3u32\n  } else {\n  }"));
+    assert!(text.contains("  } else {\n  }\n"), "{text}");
+    let text = canonical(&in_kernel("  if true {\n  } else {\n  }"));
+    assert!(!text.contains("else"), "{text}");
+}
+
+#[test]
 fn numbers_are_given_anew_in_order_of_definition() {
     let text = canonical(&in_kernel("  %7 = add 1u32, 2u32\n  %x = add %7, 1u32\n  %3 = add %x, %7"));
     assert!(text.contains("  %0 = add 1u32, 2u32\n  %x = add %0, 1u32\n  %1 = add %x, %0\n"), "{text}");

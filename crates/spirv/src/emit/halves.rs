@@ -20,6 +20,27 @@ impl Emitter<'_> {
     pub(super) fn opaque_halves(&mut self, ty: Type, value: Id, operand: u32) -> Id {
         let words = ty.with_scalar(ScalarType::U16);
         let Some(zeros) = self.hidden_zero(words, operand) else { return value };
+        self.opaque_halves_with(ty, value, zeros)
+    }
+
+    /// Copies the bits of `f16` of which one of two is selected, each operand by another zero, so that the copies stay
+    /// apart. NVIDIA's compiler moves one half of a register over the other, which later ops may need.
+    pub(super) fn keep_half(&mut self, ty: Type, value: Id, operand: u32) -> Id {
+        if ty.scalar != ScalarType::F16 || ty.is_matrix() || !self.profile.rules.rounding {
+            return value;
+        }
+        let Some(mut zero) = self.hidden_zero(Type::U32, 0) else { return value };
+        if operand > 0 {
+            let amount = self.asm.u32(operand);
+            zero = self.make(op::ShiftLeftLogical, Type::U32, &[zero, amount]);
+        }
+        let zeros = self.splat_value(ty.with_scalar(ScalarType::U32), zero);
+        self.opaque_halves_with(ty, value, zeros)
+    }
+
+    /// Combines each component of an `f16` value with a word of `zeros`.
+    fn opaque_halves_with(&mut self, ty: Type, value: Id, zeros: Id) -> Id {
+        let words = ty.with_scalar(ScalarType::U16);
         if ty.lanes == Lanes::One {
             return self.opaque_half(value, zeros);
         }
@@ -89,10 +110,13 @@ impl Emitter<'_> {
         self.make(op::CompositeConstruct, to, &components)
     }
 
-    /// Reinterprets an operand, hidden if it may be pairs of constants.
+    /// Reinterprets an operand, hidden if it may be pairs of constants, or one of few constants that become numbers of
+    /// another kind: NVIDIA's compiler converts an integer of the bits of a float that is 0 or 1 to 0 or 1.
     pub(super) fn reinterpret_operand(&mut self, operand: ValueId, arg: Id, from: Type, to: Type) -> Id {
-        let is_constant = self.may_be_constant_pairs(from, operand);
-        let bits = if is_constant { self.opaque_halves(from, arg, 0) } else { arg };
+        let changes_kind = from.scalar.is_float() != to.scalar.is_float();
+        let is_choice = self.profile.rules.signs && changes_kind && self.is_choice(operand);
+        let hides = is_choice || self.may_be_constant_pairs(from, operand);
+        let bits = if hides { self.opaque(from, arg) } else { arg };
         self.as_type(from, to, bits)
     }
 

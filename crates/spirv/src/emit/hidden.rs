@@ -8,12 +8,15 @@ use fulgurite_ir::analysis::{instructions, operands};
 use fulgurite_ir::{InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use fulgurite_spec::eval;
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{CompareOp, FloatOp, IntegerOp, Op, ScalarClass, ScalarOp, ScalarType, Type};
+use fulgurite_spec::{CompareOp, FloatOp, IntegerOp, Lanes, Op, ScalarClass, ScalarOp, ScalarType, Type};
 
 use super::Emitter;
 use super::narrow::unsigned;
 use crate::assembler::{Id, register};
 use crate::spv::op;
+
+/// Number of definitions through which a value of one bit is found.
+const DEPTH: u32 = 5;
 
 /// Words that drivers cannot constant-fold.
 #[derive(Clone, Copy)]
@@ -326,7 +329,7 @@ impl Emitter<'_> {
             let hides = self.hidden.is_some() && !ty.is_matrix();
             match hides && self.is_misfolded(Op::Select, ty, &[], *value) {
                 true => self.opaque_operand(*value, id, arm),
-                false => id,
+                false => self.keep_half(ty, id, arm),
             }
         });
         yielded.collect()
@@ -347,8 +350,13 @@ impl Emitter<'_> {
             return;
         }
         for ((value, arg), place) in operands.iter().zip(args).zip(0..) {
+            let ty = self.kernel.ty(*value);
             if self.is_misfolded(scalar_op, main, operands, *value) {
                 *arg = self.opaque_operand(*value, *arg, place);
+            } else if scalar_op == Op::Select {
+                *arg = self.keep_half(ty, *arg, place);
+            } else if scalar_op == Op::Insert && ty.lanes != Lanes::One && self.is_constant_half(*value) {
+                *arg = self.opaque(ty, *arg);
             }
         }
     }
@@ -385,6 +393,8 @@ impl Emitter<'_> {
             || rules.zeros && selects && self.is_one_in_bits(value)
             || rules.signs && is_float && self.is_misjudged(scalar_op, operands, value)
             || rules.signs && main.scalar.is_integer() && self.negates(scalar_op, operands, value)
+            || self.becomes_half_of_a_pair(scalar_op, value)
+            || rules.narrow_integers && self.is_factor_of_a_bit(scalar_op, value)
             || rules.wide_integers && is_wide && self.is_foreseen_factor(scalar_op, value)
             || rules.signs && main.scalar.bits() == 32 && self.is_negated_bound(scalar_op, value)
     }
@@ -393,6 +403,53 @@ impl Emitter<'_> {
     fn is_foreseen_factor(&self, scalar_op: Op, value: ValueId) -> bool {
         let multiplies = scalar_op == Op::Mul || scalar_op == Op::Dot;
         multiplies && self.constant(value).is_none() && !self.is_given(value)
+    }
+
+    /// Returns whether a value is a constant that becomes a component of a vector of `f16`.
+    fn becomes_half_of_a_pair(&self, scalar_op: Op, value: ValueId) -> bool {
+        let is_moved = scalar_op == Op::Construct || scalar_op == Op::Insert;
+        is_moved && self.kernel.ty(value).lanes == Lanes::One && self.is_constant_half(value)
+    }
+
+    /// Returns whether a value is a constant of `f16` that a compiler would lose in a pair.
+    fn is_constant_half(&self, value: ValueId) -> bool {
+        let is_half = self.kernel.ty(value).scalar == ScalarType::F16;
+        self.profile.rules.rounding && is_half && self.constant(value).is_some()
+    }
+
+    /// Returns whether a value is a factor that is 0 or 1, and a compiler may replace the product by a selection.
+    fn is_factor_of_a_bit(&self, scalar_op: Op, value: ValueId) -> bool {
+        let multiplies = scalar_op == Op::Mul || scalar_op == Op::Dot;
+        multiplies && self.constant(value).is_none() && self.is_bit(value, DEPTH)
+    }
+
+    /// Returns whether a compiler may know that every component of an integer is 0 or 1.
+    fn is_bit(&self, value: ValueId, depth: u32) -> bool {
+        let ty = self.kernel.ty(value);
+        if ty.scalar == ScalarType::Bool {
+            return true;
+        }
+        let lanes = ty.lanes.count() as usize;
+        if let Some(bits) = self.constant(value) {
+            return ty.scalar.is_integer() && bits[..lanes].iter().all(|bits| *bits <= 1);
+        }
+        let ValueDef::Inst(inst, _) = self.kernel.value(value).def else { return false };
+        let InstKind::Scalar { op, operands, .. } = &self.kernel.inst(inst).kind else { return false };
+        let is_bit = |value: &ValueId| depth > 0 && self.is_bit(*value, depth - 1);
+        let moves_last_bit = |amount: &ValueId| {
+            let last = u64::from(ty.scalar.bits() - 1);
+            self.constant(*amount).is_some_and(|amounts| amounts[..lanes].iter().all(|bits| *bits == last))
+        };
+        let is_lesser = *op == Op::And || *op == Op::Min && !ty.scalar.is_signed();
+        let is_made_of_bits = [Op::Construct, Op::Insert, Op::Or, Op::Xor, Op::Mul, Op::Max].contains(op);
+        ty.scalar.is_integer()
+            && (is_lesser && operands.iter().any(is_bit)
+                || [Op::Convert, Op::Bitcast, Op::Extract].contains(op)
+                    && operands.first().is_some_and(is_bit)
+                || *op == Op::Select && operands[1..].iter().all(is_bit)
+                || *op == Op::Shr && operands.get(1).is_some_and(moves_last_bit)
+                || is_made_of_bits && operands.iter().all(is_bit)
+                || ty == Type::U32 && self.ranges.range(value).most <= 1)
     }
 
     /// Returns whether a value bounds another, or is bounded, and a compiler may take it for a negation: the product with
@@ -493,6 +550,11 @@ impl Emitter<'_> {
             return false;
         };
         lanes[..ty.lanes.count() as usize].iter().any(|bits| is(format, *bits))
+    }
+
+    /// Returns whether a compiler may know a value, which is not constant, to be one of few constants.
+    pub(super) fn is_choice(&self, value: ValueId) -> bool {
+        self.choices.contains_key(&value)
     }
 
     /// Returns what a compiler may know of a float that is one of `values`.

@@ -328,7 +328,85 @@ fn bits_that_become_floats_of_16_bits_are_hidden_where_narrow_integers_are_misfo
         loaded.layout.fields.last() == Some(&Field::Zero) && is_hidden(&loaded, id(store, 1))
     };
     assert!(is_hidden_in(Rules { narrow_integers: true, ..Rules::NONE }));
-    assert!(!is_hidden_in(Rules { signs: true, ..Rules::NONE }));
+    assert!(!is_hidden_in(Rules { rounding: true, ..Rules::NONE }));
+}
+
+#[test]
+fn truth_values_are_hidden_where_they_are_reinterpreted_and_signs_are_misfolded() {
+    let is_hidden_of = |to: &str, body: &str| {
+        let loaded = of("f32", to, &format!("%c = lt %a, %b\n{body}"), Rules { signs: true, ..Rules::NONE });
+        let zero_is_there = loaded.layout.fields.last() == Some(&Field::Zero);
+        zero_is_there && is_hidden(&loaded, id(loaded.one(Op::Store), 1))
+    };
+    assert!(is_hidden_of("u32", "%f = convert %c -> f32\n%r = bitcast %f -> u32"));
+    assert!(is_hidden_of("i32", "%s = select %c, 2.0f32, 0.0f32\n%r = bitcast %s -> i32"));
+    assert!(is_hidden_of("f32", "%s = select %c, 1u32, 0u32\n%r = bitcast %s -> f32"));
+    assert!(!is_hidden_of("u32", "%s = select %c, %a, %b\n%r = bitcast %s -> u32"));
+    assert!(!is_hidden_of("i32", "%s = select %c, 1u32, 0u32\n%r = bitcast %s -> i32"));
+}
+
+#[test]
+fn factors_of_a_bit_are_hidden_where_narrow_integers_are_misfolded() {
+    let factors = |ty: &str, body: &str| {
+        let loaded = of(ty, ty, body, Rules { narrow_integers: true, ..Rules::NONE });
+        let product = *loaded.all(Op::IMul).last().expect("it is there");
+        [0, 1].map(|operand| is_hidden(&loaded, id(product, operand)))
+    };
+    for body in [
+        "%v = and %a, 1u32",
+        "%v = shr %a, 31u32",
+        "%v = min %a, 1u32",
+        "%v = rem %a, 2u32",
+        "%c = lt %a, %b\n%v = convert %c -> u32",
+        "%c = lt %a, %b\n%v = select %c, 0u32, 1u32",
+        "%h = convert %a -> u64\n%l = and %h, 1u64\n%v = convert %l -> u32",
+        "%l = and %a, 1u32\n%m = shr %b, 31u32\n%v = xor %l, %m",
+    ] {
+        assert_eq!(factors("u32", &format!("{body}\n%r = mul %v, %b")), [true, false], "{body}");
+    }
+    for body in ["%v = and %a, 2u32", "%v = shr %a, 30u32", "%v = add %a, 1u32", "%v = bitcast %a -> u32"] {
+        assert_eq!(factors("u32", &format!("{body}\n%r = mul %v, %b")), [false, false], "{body}");
+    }
+    // The lesser of −5 and 1 is no bit.
+    assert_eq!(factors("i32", "%v = min %a, 1i32\n%r = mul %v, %b"), [false, false]);
+}
+
+#[test]
+fn halves_are_selected_from_copies_that_stay_apart() {
+    let rules = Rules { rounding: true, ..Rules::NONE };
+    let check = |loaded: &Loaded, arms: [Word; 2], body: &str| {
+        let zeros = arms.map(|arm| {
+            assert!(is_hidden(loaded, arm), "{body}");
+            let bits = loaded.operand(loaded.def(arm), 0);
+            assert_eq!(bits.class.opcode, Op::BitwiseOr, "{body}");
+            id(bits, 1)
+        });
+        assert_ne!(zeros[0], zeros[1], "{body}: a compiler may combine both with the zero at once");
+    };
+    let body = "%c = lt %a, %b\n%r = select %c, %a, %b";
+    let loaded = of("f16", "f16", body, rules);
+    let select = loaded.one(Op::Select);
+    check(&loaded, [id(select, 1), id(select, 2)], body);
+    let body = "%c = lt %a, %b\n%r = if %c -> f16 {\nyield %a\n} else {\nyield %b\n}";
+    let loaded = of("f16", "f16", body, rules);
+    let phi = loaded.one(Op::Phi);
+    check(&loaded, [id(phi, 0), id(phi, 2)], body);
+    let words = of("f32", "f32", "%c = lt %a, %b\n%r = select %c, %a, %b", rules);
+    words.assert_without(&[Op::BitwiseOr]);
+}
+
+#[test]
+fn constants_are_hidden_where_they_become_halves_of_pairs() {
+    let rules = Rules { rounding: true, ..Rules::NONE };
+    let made = |body: &str| {
+        let loaded = of("f16", "f16", &format!("{body}\n%r = dot %v, %v"), rules);
+        let vector = *loaded.all(Op::CompositeConstruct).last().expect("a vector is made");
+        [0, 1].map(|component| is_hidden(&loaded, id(vector, component)))
+    };
+    assert_eq!(made("%v = construct %a, 2.0f16"), [false, true]);
+    assert_eq!(made("%w = construct %a, %b\n%v = insert %w, 1u32, 2.0f16"), [false, true]);
+    assert_eq!(made("%w = construct 2.0f16, 3.0f16\n%v = insert %w, 1u32, %a"), [true, false]);
+    assert_eq!(made("%v = construct %a, %b"), [false, false]);
 }
 
 #[test]
