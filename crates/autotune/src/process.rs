@@ -143,9 +143,9 @@ impl<F: FnMut() -> Command> Gate for ProcessGate<F> {
         done: &mut dyn FnMut(usize, Result<(), Rejection>),
     ) -> Result<(), Error> {
         for index in candidates {
-            let result = self.ask(*index).map_err(|error| Error::Unavailable {
-                backend: instance.device.backend.clone(),
-                reason: format!("cannot start a process to check candidates: {error}"),
+            let result = self.ask(*index).map_err(|error| {
+                let reason = format!("cannot start a process to check candidates: {error}");
+                Error::unavailable(instance.device.backend.clone(), reason)
             })?;
             done(*index, result);
         }

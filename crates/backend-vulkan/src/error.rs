@@ -3,6 +3,7 @@
 
 use ash::vk;
 use fulgurite_hal::{DeviceError, Error};
+use fulgurite_spec::Code;
 use gpu_allocator::AllocationError;
 
 /// The backend's id.
@@ -13,8 +14,8 @@ pub(crate) const INSTALL_HINT: &str = "install a Vulkan 1.3 driver (Debian: `lib
      `mesa-vulkan-drivers` for one that needs no GPU)";
 
 /// Returns the error of a backend that cannot start.
-pub(crate) fn unavailable(reason: impl Into<String>) -> Error {
-    Error::Unavailable { backend: BACKEND.to_owned(), reason: reason.into() }
+pub(crate) fn unavailable(code: Code, reason: impl Into<String>) -> Error {
+    Error::Unavailable { backend: BACKEND.to_owned(), code, reason: reason.into() }
 }
 
 /// Converts the result of a failed driver call. `bytes` is the size that an allocating call requested, else 0.

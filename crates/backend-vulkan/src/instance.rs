@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use ash::{ext, khr, vk};
 use fulgurite_hal::Error;
+use fulgurite_spec::Code;
 
 use crate::error::{INSTALL_HINT, device_error, unavailable};
 use crate::exit;
@@ -57,18 +58,18 @@ impl Instance {
     fn create(validate: bool) -> Result<Arc<Self>, Error> {
         // SAFETY: loading runs the initializers of the system's Vulkan loader, which is meant to be loaded this way.
         let entry = unsafe { ash::Entry::load() }.map_err(|error| {
-            unavailable(format!("the Vulkan loader could not be loaded ({error}); {INSTALL_HINT}"))
+            let reason = format!("the Vulkan loader could not be loaded ({error}); {INSTALL_HINT}");
+            unavailable(Code::DriverLoaderMissing, reason)
         })?;
         // SAFETY: the entry points were just loaded.
         let version = unsafe { entry.try_enumerate_instance_version() }
             .map_err(|r| loader_error("vkEnumerateInstanceVersion", r))?
             .unwrap_or(vk::API_VERSION_1_0);
         if version < vk::API_VERSION_1_3 {
-            return Err(unavailable(format!(
-                "the Vulkan loader has version {}.{}, 1.3 is needed; {INSTALL_HINT}",
-                vk::api_version_major(version),
-                vk::api_version_minor(version)
-            )));
+            let (major, minor) = (vk::api_version_major(version), vk::api_version_minor(version));
+            let reason =
+                format!("the Vulkan loader has version {major}.{minor}, 1.3 is needed; {INSTALL_HINT}");
+            return Err(unavailable(Code::BackendUnavailable, reason));
         }
         if validate {
             check_validation_is_there(&entry)?;
@@ -94,6 +95,7 @@ impl Instance {
         // SAFETY: everything that `info` points to lives until the call returns.
         let raw = unsafe { entry.create_instance(&info, None) }.map_err(|result| match result {
             vk::Result::ERROR_INCOMPATIBLE_DRIVER | vk::Result::ERROR_INITIALIZATION_FAILED => unavailable(
+                Code::NoDriver,
                 format!("the loader found no Vulkan driver that works ({result:?}); {INSTALL_HINT}"),
             ),
             other => loader_error("vkCreateInstance", other),
@@ -118,7 +120,7 @@ impl Instance {
         let all = unsafe { self.raw.enumerate_physical_devices() };
         all.map_err(|result| match result {
             vk::Result::ERROR_INITIALIZATION_FAILED => {
-                unavailable(format!("no Vulkan driver could be initialised; {INSTALL_HINT}"))
+                unavailable(Code::NoDriver, format!("no Vulkan driver could be initialised; {INSTALL_HINT}"))
             }
             other => device_error("vkEnumeratePhysicalDevices", other, 0).into(),
         })
@@ -170,7 +172,10 @@ fn loader_error(call: &str, result: vk::Result) -> Error {
             named.join(" and ")
         )
     };
-    unavailable(format!("the Vulkan loader failed: {call} gave {result:?}; {cause}"))
+    unavailable(
+        Code::DriverLoaderFailed,
+        format!("the Vulkan loader failed: {call} gave {result:?}; {cause}"),
+    )
 }
 
 fn check_validation_is_there(entry: &ash::Entry) -> Result<(), Error> {
@@ -179,6 +184,7 @@ fn check_validation_is_there(entry: &ash::Entry) -> Result<(), Error> {
         .map_err(|r| loader_error("vkEnumerateInstanceLayerProperties", r))?;
     if !layers.iter().any(|l| l.layer_name_as_c_str() == Ok(VALIDATION_LAYER)) {
         return Err(unavailable(
+            Code::ValidationMissing,
             "validation was asked for, but the layer VK_LAYER_KHRONOS_validation is not installed (Debian: \
              `vulkan-validationlayers`)",
         ));
@@ -186,7 +192,8 @@ fn check_validation_is_there(entry: &ash::Entry) -> Result<(), Error> {
     if has_debug_utils(entry, None)? || has_debug_utils(entry, Some(VALIDATION_LAYER))? {
         return Ok(());
     }
-    Err(unavailable("validation was asked for, but neither loader nor layer has VK_EXT_debug_utils"))
+    let reason = "validation was asked for, but neither loader nor layer has VK_EXT_debug_utils";
+    Err(unavailable(Code::ValidationMissing, reason))
 }
 
 /// Returns whether the loader, or an installed layer, has `VK_EXT_debug_utils`.

@@ -105,8 +105,11 @@ pub struct VulkanDevice {
 fn refused(reason: ChoiceError) -> Error {
     match reason {
         // A driver is installed; another device name helps.
-        ChoiceError::NoMatch { .. } => unavailable(reason.to_string()),
-        reason => unavailable(format!("{reason}; {INSTALL_HINT}")),
+        ChoiceError::NoMatch { .. } => unavailable(Code::BackendUnavailable, reason.to_string()),
+        ChoiceError::NoDevice => unavailable(Code::NoDriver, format!("{reason}; {INSTALL_HINT}")),
+        ChoiceError::NoneSuitable { .. } => {
+            unavailable(Code::BackendUnavailable, format!("{reason}; {INSTALL_HINT}"))
+        }
     }
 }
 
@@ -147,7 +150,7 @@ impl VulkanDevice {
             PlanError::NoRule(_) | PlanError::NoLimit(_) => {
                 Error::invalid(Code::BadOption, reason.to_string())
             }
-            reason => unavailable(reason.to_string()),
+            reason => unavailable(Code::BackendUnavailable, reason.to_string()),
         })?;
         for kernel in options.prefetch.kernels() {
             // Without the thread, nothing is prefetched.

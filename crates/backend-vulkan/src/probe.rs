@@ -12,9 +12,9 @@ use std::time::Duration;
 use ash::vk;
 use fulgurite_hal::{Binding, CachePolicy, DeviceBuffer, Error, Executable, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
-use fulgurite_spec::Diagnostics;
 use fulgurite_spec::device::Capability;
 use fulgurite_spec::eval::Components;
+use fulgurite_spec::{Code, Diagnostics};
 use fulgurite_spirv::{Profile, Rules};
 
 use battery::{BATTERY, Chain};
@@ -129,7 +129,7 @@ fn probe(
     snapshot: &PhysicalSnapshot,
 ) -> Result<DriverQuirks, Error> {
     let plan = plan(snapshot, DriverQuirks::default(), &Options::default())
-        .map_err(|reason| unavailable(reason.to_string()))?;
+        .map_err(|reason| unavailable(Code::BackendUnavailable, reason.to_string()))?;
     let device = Device::open(Arc::clone(instance), physical, plan, || None)?;
     let has = |needed: &Capability| device.plan.snapshot.has(*needed);
     // A driver cannot misfold types that its device lacks.

@@ -28,7 +28,9 @@ fn devices_are_listed_with_reasons() {
     let json = folder.run(&["devices", "--json"]).expect(0, &[]).json();
     let [cpu, reference] = [0, 1].map(|at| &json["devices"][at]);
     let vulkan = &json["unavailable"][0];
-    assert_eq!((&vulkan["backend"], &vulkan["code"]), (&json!("vulkan"), &json!("FG0402")));
+    assert_eq!(vulkan["backend"], "vulkan");
+    // The loader or a driver is missing.
+    assert!(vulkan["code"].as_str().is_some_and(|code| code.starts_with("FG041")), "{vulkan}");
     let lanes = CpuOptions::from_env().unwrap().native.subgroup_size();
     assert_eq!((&cpu["id"], &cpu["limits"]["subgroup_size"]), (&json!("cpu"), &json!(lanes)));
     assert_eq!((&cpu["kind"], &cpu["memory_bytes"]), (&json!("cpu"), &json!(null)));
@@ -135,7 +137,7 @@ fn calibrations_are_measured_and_kept() {
     assert!(folder.path("cache/calibrations.toml").exists());
     let json = folder.run(&["doctor", "--backend", "cpu", "--json"]).expect(0, &[]).json();
     assert_eq!(check(&json, "calibration")["status"], "ok");
-    folder.run(&["calibrate", "--backend", "vulkan"]).expect(1, &["vulkan: ", "FG0402"]);
+    folder.run(&["calibrate", "--backend", "vulkan"]).expect(1, &["vulkan: ", "FG041"]);
     folder.run(&["calibrate", "--backend", "none"]).expect(1, &["FG0401"]);
 }
 
@@ -158,7 +160,8 @@ fn problem_is_tuned_in_processes_of_the_command() {
         .run(&["tune", "--budget", "0s", "--backend", "cpu"])
         .expect(2, &["--budget", "no candidate can be tried"]);
     let json = folder.run(&["tune", "--backend", "vulkan", "--json"]).expect(2, &[]).json();
-    assert_eq!(json["diagnostics"][0]["code"], "FG0402");
+    let code = json["diagnostics"][0]["code"].as_str();
+    assert!(code.is_some_and(|code| code.starts_with("FG041")), "{json}");
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn bad_arguments_and_kernels_are_told() {
         (&["-b", "y=2"][..], 2, &["FG0704", "buffer `y` is given twice"][..]),
         (&["-b", "z=2"], 2, &["FG0704", "no kernel has a buffer `z`", "help: The only buffer is `y`."]),
         (&["--backend", "none"], 2, &["FG0401", "`cpu`"]),
-        (&["--backend", "vulkan"], 2, &["FG0402", "mesa-vulkan-drivers"]),
+        (&["--backend", "vulkan"], 2, &["FG041", "mesa-vulkan-drivers"]),
         (&["--capture", "none/c.json", "--backend", "cpu"], 2, &["FG0702", "none/c.json"]),
         (&["--warm-up", "1"], 2, &["--repeat"]),
         (&["-p", "n"], 2, &["FG0704", "`n` is not NAME=…", "help: `fulgurite run --help` describes"]),
@@ -240,7 +240,7 @@ fn captured_call_is_replayed() {
     assert_eq!(outcomes, ["not_run", "as_expected", "as_expected"]);
     folder
         .run(&["replay", "c.json", "--backend", "vulkan"])
-        .expect(2, &["FG0402", "no backend could run c.json"]);
+        .expect(2, &["FG041", "no backend could run c.json"]);
     folder.run(&["replay", "c.json", "--backend", "none"]).expect(2, &["FG0401"]);
     folder.run(&["replay", "bad.json"]).expect(2, &["FG0703", "bad.json"]);
     folder.run(&["replay", "none.json"]).expect(2, &["FG0701", "none.json"]);
@@ -253,7 +253,7 @@ fn run_file_is_replayed() {
         format!("// test: run\n// param %n = 1u32\n// buffer %y = 1u32\n// expect %y = {expected}\n{ADD}")
     };
     let folder = Folder::new(&[("right.fg", &text("2u32")), ("wrong.fg", &text("3u32"))]);
-    folder.run(&["replay", "right.fg"]).expect(0, &["cpu: every output is as expected", "vulkan:", "FG0402"]);
+    folder.run(&["replay", "right.fg"]).expect(0, &["cpu: every output is as expected", "vulkan:", "FG041"]);
     let ran = folder.run(&["replay", "right.fg", "wrong.fg"]);
     ran.expect(1, &["1 of 2 files as expected"]);
     let partly = text("2u32 ?").replace("%y = 1u32", "%y = 1u32 1u32");

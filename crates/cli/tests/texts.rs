@@ -130,7 +130,7 @@ fn module_is_disassembled_or_written() {
     folder
         .run(&["spirv", "add.fg", "--profile", "none"])
         .expect(2, &["FG0704", "help: Name one of `least`, `fullest`, `device`"]);
-    folder.run(&["spirv", "add.fg", "--profile", "device"]).expect(2, &["FG0402"]);
+    folder.run(&["spirv", "add.fg", "--profile", "device"]).expect(2, &["FG041"]);
     folder.run(&["spirv", "bad.fg"]).expect(1, &["FG0104", "bad.fg:3:12"]);
     if let Some(ran) = folder.run_on_vulkan(&["spirv", "add.fg", "--profile", "device"]) {
         ran.expect(0, &["OpEntryPoint GLCompute"]);

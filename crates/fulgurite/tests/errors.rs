@@ -173,4 +173,6 @@ fn messages_say_what_was_passed() {
     let odd = fulgurite::kernels::Product { m: 17, n: 16, k: 8 };
     let error = ctx.tuned(fulgurite::kernels::MatmulF32, &odd).map(drop).unwrap_err().to_string();
     assert!(error.contains("[FG1105]") && error.contains("multiples of 16"), "{error}");
+    let error = ctx.tuned(fulgurite::kernels::MatmulF16, &odd).map(drop).unwrap_err().to_string();
+    assert!(error.contains("[FG1105]") && error.contains("multiples of 32"), "{error}");
 }

@@ -19,10 +19,12 @@ pub enum Error {
     #[error("error[{code}]: {0}\n  help: {help}", code = Code::Unsupported, help = Code::Unsupported.explanation())]
     Unsupported(Unsupported),
     /// A backend could not start. Routing may try another one.
-    #[error("error[{}]: backend `{backend}` is not available: {reason}\n  help: {}", Code::BackendUnavailable, Code::BackendUnavailable.explanation())]
+    #[error("error[{code}]: backend `{backend}` is not available: {reason}\n  help: {help}", help = .code.explanation())]
     Unavailable {
         /// The backend's id.
         backend: String,
+        /// What is wrong: [`Code::BackendUnavailable`], or what is missing for its drivers.
+        code: Code,
         /// The reason.
         reason: String,
     },
@@ -138,7 +140,7 @@ impl Error {
 
     /// Returns the error of a backend that could not start.
     pub fn unavailable(backend: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Unavailable { backend: backend.into(), reason: reason.into() }
+        Self::Unavailable { backend: backend.into(), code: Code::BackendUnavailable, reason: reason.into() }
     }
 
     /// Refuses a buffer larger than the limit of `device`: the first step of every [`Device::allocate`].
@@ -163,7 +165,7 @@ impl Error {
         match self {
             Self::Invalid(all) => all.all().first().map_or(Code::Internal, |d| d.code),
             Self::Unsupported(_) => Code::Unsupported,
-            Self::Unavailable { .. } => Code::BackendUnavailable,
+            Self::Unavailable { code, .. } => *code,
             Self::Device(error) => error.code(),
             Self::Internal(_) => Code::Internal,
         }

@@ -44,7 +44,9 @@ fn plain(error: &Error) -> String {
     let message = match error {
         Error::Invalid(all) => all.to_string(),
         Error::Unsupported(reason) => reason.to_string(),
-        Error::Unavailable { backend, reason } => format!("backend `{backend}` is not available: {reason}"),
+        Error::Unavailable { backend, reason, .. } => {
+            format!("backend `{backend}` is not available: {reason}")
+        }
         Error::Device(error) => error.to_string(),
         Error::Internal(message) => message.clone(),
     };

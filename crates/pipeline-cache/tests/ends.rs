@@ -102,6 +102,24 @@ fn two_interrupts_cause_no_ban() {
     assert_eq!(open(folder.path()).suspects(), (0, 0), "the program survived");
 }
 
+#[test]
+fn kills_cannot_be_told_from_faults_and_the_third_is_a_ban() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for _ in 0..2 {
+        end(start("handles", root), Some(Signal::KILL));
+    }
+    assert_eq!(open(root).compile(Digest::of(b"other"), || 7), Ok(7));
+    assert_ne!(open(root).suspects(), (0, 0), "nobody can take a mark back after SIGKILL");
+    end(start("handles", root), Some(Signal::KILL));
+    let Err(CacheError::Banned(ban)) = open(root).compile(program(), || ()) else {
+        panic!("compiled despite the ban")
+    };
+    assert!(ban.to_string().contains(&format!("cache lift {}", program())), "{ban}");
+    assert!(open(root).lift(program()));
+    assert_eq!(open(root).compile(program(), || 7), Ok(7));
+}
+
 /// Returns whether this process ignores `signal`, as its children then do, such as SIGHUP under `nohup`.
 fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

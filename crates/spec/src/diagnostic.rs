@@ -76,7 +76,7 @@ codes! {
     303 BuilderMisuse "builder used wrongly": "The builder call has no equivalent in the language; the message gives details.";
     // Finding and choosing a backend.
     401 UnknownBackend "unknown backend": "No backend with this id is registered. The message lists the registered ones: name one of them. `fulgurite devices` shows their devices. The backends are fixed when a program is built: in a Rust program, a Cargo feature of the facade enables each.";
-    402 BackendUnavailable "backend not available": "The backend is registered but could not be opened on this machine; the message gives the reason. For Vulkan, install a driver (Debian: `mesa-vulkan-drivers libvulkan1`).";
+    402 BackendUnavailable "backend not available": "The backend is registered but could not be opened on this machine; the message gives the reason.";
     403 Unsupported "not supported by this device": "The kernel or launch exceeds the device's limits or capabilities; the message names both. Choose another device or backend, or change the kernel.";
     404 NoBackend "no backend available": "No registered backend has a device that opens and meets the requirements; the message gives the reason for each. `fulgurite doctor` shows what this machine lacks. The backend `cpu` requires no driver: in a Rust program, the facade's Cargo feature `cpu` enables it.";
     405 GridTooLarge "grid too large": "A grid has at most 2^44 workgroups and, along each axis, at most 2^32 invocations, the range of `global_id`. Grids within these limits that exceed the device's are split. Use a smaller grid, or more work per invocation.";
@@ -84,6 +84,10 @@ codes! {
     407 BadOption "invalid option value": "An option, or the environment variable that sets it, has an invalid value; the message lists the valid ones.";
     408 ContradictingChoices "contradicting choices": "The options of a context select two different devices; the message names both. State only one.";
     409 UnknownDevice "no such device": "No device of this machine has this id, or a name with this part. The message lists those that there are; `fulgurite devices` shows what each can do.";
+    410 DriverLoaderMissing "driver loader missing": "The library that finds the backend's drivers could not be loaded. Install it: for Vulkan on Debian, `libvulkan1`, with a driver.";
+    411 DriverLoaderFailed "driver loader failed": "The library that finds the backend's drivers failed before it reached one, usually at a damaged manifest, which the message names. Mend or remove that file, or name the manifests of good drivers in `VK_DRIVER_FILES`.";
+    412 NoDriver "no driver found": "No driver of the backend starts. Install one: for Vulkan on Debian, that of the GPU's vendor, or `mesa-vulkan-drivers`, which needs no GPU. If one is installed, `VK_DRIVER_FILES` may name other manifests.";
+    413 ValidationMissing "validation layer missing": "Validation was asked for, and the layer that does it is not installed, or too old. Install it (Debian: `vulkan-validationlayers`), or do not set `FULGURITE_VULKAN_VALIDATION`.";
     // Arguments of a launch.
     501 WrongArgumentCount "wrong number of arguments": "The launch must bind every buffer and parameter of the kernel exactly once. Positional arguments are the buffers, then the parameters, in the order of their declaration.";
     502 WrongArgumentType "argument has the wrong type": "The argument's element or parameter type differs from the kernel's declaration.";
