@@ -71,7 +71,7 @@ enum Command {
     Spirv(spirv::Args),
     /// Disassemble the machine code that the CPU backend generates for a kernel
     Asm(asm::Args),
-    /// Explain a diagnostic code
+    /// Explain a diagnostic code, or how a kernel is optimized and checked
     Explain(explain::Args),
     /// List the backends of this build and their devices
     Devices(devices::Args),

@@ -43,6 +43,33 @@ fn problems_are_listed_as_json() {
 }
 
 #[test]
+fn warnings_are_shown_and_can_be_denied() {
+    let race = "fulgurite 1\nkernel @race workgroup(64, 1, 1) {\n  buffer %y: write u32[]\n  %i = global_id.x\n  \
+                store %y[0u32], %i\n}\n";
+    let folder = Folder::new(&[("add.fg", ADD), ("race.fg", race)]);
+    let ran = folder.run(&["check", "race.fg"]);
+    ran.expect(0, &["is valid", "warning[FG1205]", "race.fg:5:3", "store %y[0u32], %i", "^^", "help: "]);
+    folder.run(&["check", "--deny-warnings", "add.fg", "race.fg"]).expect(1, &["warning[FG1205]"]);
+    let json = folder.run(&["check", "--json", "race.fg"]).expect(0, &[]).json();
+    let warning = &json["files"][0]["diagnostics"][0];
+    assert_eq!((&warning["code"], &warning["severity"]), (&json!("FG1205"), &json!("warning")));
+    assert_eq!(json["files"][0]["kernel"], "race");
+}
+
+#[test]
+fn our_own_kernels_have_no_warnings() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let folders = ["examples/kernels", "benches/kernels"].map(|folder| format!("{root}/{folder}"));
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let files: Vec<String> = files.map(|file| file.unwrap().path().display().to_string()).collect();
+    let texts: Vec<&str> = files.iter().map(String::as_str).filter(|file| file.ends_with(".fg")).collect();
+    assert!(texts.len() >= 20, "{texts:?}");
+    let folder = Folder::new(&[]);
+    let ran = folder.run(&[&["check", "--deny-warnings"], &texts[..]].concat());
+    assert_eq!(ran.expect(0, &[]).err, "");
+}
+
+#[test]
 fn control_characters_of_a_file_are_escaped() {
     let folder = Folder::new(&[("bad.fg", "fulgurite 1\nkernel @k \u{1b}[31m\n")]);
     let ran = folder.run(&["check", "bad.fg"]);

@@ -13,7 +13,7 @@ use fulgurite_hal::{
     self as hal, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
     OptimizationLevel,
 };
-use fulgurite_ir::{Kernel, VerifiedKernel, text, verify, wire};
+use fulgurite_ir::{Kernel, VerifiedKernel, lint, text, verify, wire};
 use fulgurite_pipeline_cache::{Digest, Pack, PackWriter};
 use fulgurite_runtime::Device;
 use fulgurite_spec::eval::Components;
@@ -29,7 +29,7 @@ const MAX_LOCAL_BYTES: u64 = 1 << 20;
 const ELEMENTS: u64 = 9;
 
 /// Parses `bytes` as kernel text. A kernel that parses must survive a round trip through text; one that also verifies
-/// must survive a round trip through the wire format and be emitted as SPIR-V. Returns whether the kernel verified.
+/// must keep its number of warnings, survive a round trip through the wire format and be emitted as SPIR-V. Returns whether the kernel verified.
 ///
 /// # Errors
 /// The violated property.
@@ -53,6 +53,9 @@ pub fn text(bytes: &[u8]) -> Result<bool, String> {
                 return Err(format!(
                     "the text changes in a round trip through bytes:\n{printed}\nthen\n{decoded}"
                 ));
+            }
+            if lint(&kernel).len() != lint(&again).len() {
+                return Err(format!("the warnings change when the kernel is printed and parsed:\n{printed}"));
             }
             emit(&kernel)?;
             Ok(true)

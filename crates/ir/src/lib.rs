@@ -11,6 +11,7 @@ pub mod analysis;
 pub mod builder;
 mod digest;
 pub mod kernel;
+mod lint;
 pub mod require;
 pub mod text;
 mod typing;
@@ -24,6 +25,7 @@ pub use kernel::{
     ParamDecl, ParamId, PureInst, SharedId, SyncScope, Terminator, Value, ValueDef, ValueId, ViewDecl,
     ViewId, alignment,
 };
+pub use lint::lint;
 pub use verify::{
     TypingError, VerifiedKernel, id_type, main_operand, main_type, mul_add_result, scalar_result,
     shuffle_result, subgroup_result, verify,

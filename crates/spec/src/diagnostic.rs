@@ -144,6 +144,12 @@ codes! {
     1105 NoConfiguration "no configuration fits": "The kernel family has no configuration for this problem within this device's limits; the message names both. Choose another problem or device.";
     1106 BadProblem "invalid problem": "The text is not a problem of this kernel family; the message states the expected form.";
     1107 NothingRight "no correct configuration": "Every configuration tried, including the heuristic's choice, gave wrong results or failed on this device, so none is used. `fulgurite tune` shows the reasons. Please report this: it is a bug of the family, the compiler or the driver.";
+    // Warnings about valid kernels.
+    1201 UnusedDeclaration "declaration not used": "Remove the declaration, or use it. One that has to be there, for a launch that other kernels share, gets a name that begins with `_`.";
+    1202 NeverWritten "memory never written": "Nothing stores in it, so a buffer stays as it is, and an array holds zeros. Store in it, or remove the declaration.";
+    1203 UnusedResult "result not used": "The instruction has no effect but its result. Use the result, or remove the instruction; one that has to be there gets a result whose name begins with `_`.";
+    1204 NeverRuns "code never runs": "The condition, the number of iterations or the index is the same in every launch. Correct it, or remove the code.";
+    1205 RacingStores "invocations race": "Let one invocation store, let each store in an element of its own, or combine the values by an atomic or a reduction.";
 }
 
 impl Code {
