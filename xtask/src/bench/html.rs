@@ -21,9 +21,9 @@ svg text { fill: currentColor; }
 .target { stroke: var(--roof); stroke-dasharray: 3 3; }
 ";
 
-/// Left edge of the bars, and the total width of the chart.
-const LEFT: f64 = 380.0;
+/// Width of the longest bar, and of a character of a wide font.
 const WIDTH: f64 = 520.0;
+const CHARACTER: f64 = 7.2;
 /// Height of a bar, including the space below it.
 const ROW: f64 = 20.0;
 
@@ -79,17 +79,21 @@ fn ratios(page: &mut String, results: &[Measurement]) {
         return;
     }
     let most = with.iter().map(|(_, ratio)| ratio.ln().abs()).fold(2.0f64.ln(), f64::max);
-    let at = |ratio: f64| LEFT + WIDTH / 2.0 * (1.0 + ratio.ln() / most);
+    let label = |result: &Measurement| format!("{}: {}", result.suite, result.name);
+    let left = space(with.iter().map(|(result, _)| label(result)));
+    let at = |ratio: f64| left + WIDTH / 2.0 * (1.0 + ratio.ln() / most);
+    let note = |result: &Measurement, ratio: f64| {
+        format!("{ratio:.2} × {}", result.peer.as_deref().unwrap_or_default())
+    };
     page.push_str(
         "<h2>Beside peers</h2>\n<p>To the right of the line ours is faster. The scale is logarithmic.</p>\n",
     );
-    open(page, with.len());
+    let notes = space(with.iter().map(|(result, ratio)| note(result, *ratio)));
+    open(page, with.len(), left + WIDTH + notes);
     for (row, (result, ratio)) in with.iter().enumerate() {
-        let peer = result.peer.as_deref().unwrap_or_default();
-        let label = format!("{}: {}", result.suite, result.name);
         let (from, to) = (at(ratio.min(1.0)), at(ratio.max(1.0)));
         let class = if *ratio < 1.0 { "slow" } else { "ours" };
-        bar(page, row, &label, class, [from, to], &format!("{ratio:.2} × {peer}"));
+        bar(page, row, [&label(result), &note(result, *ratio)], class, [left, from, to]);
     }
     line(page, "one", at(1.0), with.len());
     page.push_str("</svg>\n");
@@ -103,18 +107,21 @@ fn roofline(page: &mut String, roof: &Measurement, rate: f64, results: &[Measure
     };
     let bound: Vec<&Measurement> = results.iter().filter(is_bound).collect();
     let most = bound.iter().map(|result| result.value).fold(rate, f64::max);
-    let at = |value: f64| LEFT + WIDTH * value / most;
+    let left = space(bound.iter().map(|result| result.name.clone()));
+    let at = |value: f64| left + WIDTH * value / most;
     let id = escaped(roof.backend().unwrap_or_default());
     let (text, share) = (value(Unit::Gigabytes, rate), |value: f64| 100.0 * value / rate);
     let _ = writeln!(
         page,
         "<h2>Roofline of <code>{id}</code></h2>\n<p>Bytes that kernels must read and write, below the roof: the device copies {text}, read and written. The dashed line is what is aimed at.</p>"
     );
-    open(page, bound.len());
+    let note =
+        |result: &Measurement| format!("{}, {:.0} %", value(result.unit, result.value), share(result.value));
+    let notes = space(bound.iter().map(|result| note(result)));
+    open(page, bound.len(), left + WIDTH + notes);
     for (row, result) in bound.iter().enumerate() {
-        let note = format!("{}, {:.0} %", value(result.unit, result.value), share(result.value));
         let class = if result.target.is_some_and(|target| result.value < target) { "slow" } else { "ours" };
-        bar(page, row, &result.name, class, [LEFT, at(result.value)], &note);
+        bar(page, row, [&result.name, &note(result)], class, [left, left, at(result.value)]);
     }
     line(page, "roof", at(rate), bound.len());
     if let Some(target) = bound.iter().find_map(|result| result.target) {
@@ -123,19 +130,25 @@ fn roofline(page: &mut String, roof: &Measurement, rate: f64, results: &[Measure
     page.push_str("</svg>\n");
 }
 
-fn open(page: &mut String, rows: usize) {
-    let (width, height) = (LEFT + WIDTH + 160.0, ROW * rows as f64 + 4.0);
-    let _ = writeln!(page, "<svg viewBox=\"0 0 {width} {height}\" role=\"img\">");
+/// Returns the width that the longest of some texts takes.
+fn space(texts: impl Iterator<Item = String>) -> f64 {
+    CHARACTER * texts.map(|text| text.chars().count()).max().unwrap_or(0) as f64 + 12.0
 }
 
-fn bar(page: &mut String, row: usize, label: &str, class: &str, [from, to]: [f64; 2], note: &str) {
+fn open(page: &mut String, rows: usize, width: f64) {
+    let height = ROW * rows as f64 + 4.0;
+    let _ = writeln!(page, "<svg viewBox=\"0 0 {width:.1} {height}\" role=\"img\">");
+}
+
+/// Adds a bar between two places, with a label to the left of the chart and a note behind the bar.
+fn bar(page: &mut String, row: usize, [label, note]: [&str; 2], class: &str, [left, from, to]: [f64; 3]) {
     let (top, width) = (ROW * row as f64, (to - from).max(1.0));
     let (text, note_at) = (top + 14.0, to + 5.0);
     let (label, note) = (escaped(label), escaped(note));
     let _ = writeln!(
         page,
         "<text x=\"{}\" y=\"{text}\" text-anchor=\"end\">{label}</text><rect class=\"{class}\" x=\"{from:.1}\" y=\"{}\" width=\"{width:.1}\" height=\"{}\"/><text x=\"{note_at:.1}\" y=\"{text}\">{note}</text>",
-        LEFT - 8.0,
+        left - 8.0,
         top + 3.0,
         ROW - 6.0
     );
@@ -203,6 +216,21 @@ mod tests {
         hostile.results[3].suite = evil;
         let page = page(&hostile);
         assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+    }
+
+    #[test]
+    fn labels_have_room() {
+        let mut long = sample();
+        long.results[1].name = format!("cpu/{}", "saxpy ".repeat(20));
+        let widths: Vec<f64> = [page(&sample()), page(&long)]
+            .iter()
+            .map(|page| {
+                let last = page.rsplit("viewBox=\"0 0 ").next().and_then(|rest| rest.split(' ').next());
+                last.and_then(|width| width.parse().ok()).expect("the roofline has a width")
+            })
+            .collect();
+        let more = long.results[1].name.len() - "cpu/copy kernel".len();
+        assert!((widths[1] - widths[0] - CHARACTER * more as f64).abs() < 0.2, "{widths:?}");
     }
 
     #[test]
