@@ -16,7 +16,7 @@ use fulgurite_backend_vulkan::{Options, VulkanDevice, backend};
 use fulgurite_hal::{Backend as _, Device as _, Error, OpenOptions};
 use fulgurite_spec::Code;
 
-/// What may be missing where Vulkan is not available.
+/// The codes of errors on machines without Vulkan.
 const MISSING: [Code; 4] =
     [Code::BackendUnavailable, Code::DriverLoaderMissing, Code::DriverLoaderFailed, Code::NoDriver];
 

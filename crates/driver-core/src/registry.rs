@@ -181,7 +181,7 @@ impl Registry {
     /// Selects a device and opens it with `options`.
     ///
     /// # Errors
-    /// `FG0401` for a backend that is not registered, `FG0402` if it is not available here, `FG0409` if no device has the id or
+    /// `FG0401` for a backend that is not registered, `FG0402` or `FG0410` to `FG0413` if it is not available here, `FG0409` if no device has the id or
     /// the name, the reason if the named device does not open, `FG0404` if none does.
     pub fn route(&self, choice: &Choice, options: &OpenOptions) -> Result<Route, Error> {
         match choice {

@@ -298,7 +298,7 @@ impl ContextBuilder {
     /// Opens the context.
     ///
     /// # Errors
-    /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none starts or qualifies, `FG0409` if no device has the id or the name, `FG0408` if
+    /// `FG0401` if there is no such backend, `FG0402` or `FG0410` to `FG0413` if it cannot start here, `FG0404` if none starts or qualifies, `FG0409` if no device has the id or the name, `FG0408` if
     /// the choices contradict each other, and those of [`calibrations`](crate::calibrations) if the requirements name the work.
     pub fn open(self) -> Result<Context, Error> {
         check_choices(&self.choices)?;

@@ -23,7 +23,7 @@ pub enum Error {
     Unavailable {
         /// The backend's id.
         backend: String,
-        /// What is wrong: [`Code::BackendUnavailable`], or what is missing for its drivers.
+        /// [`Code::BackendUnavailable`], or a more specific code, such as [`Code::NoDriver`].
         code: Code,
         /// The reason.
         reason: String,

@@ -13,4 +13,4 @@ pub use divisibility::DivisibilityMap;
 pub use needs::needs;
 pub use ranges::{Range, RangeMap};
 pub use uniformity::{Uniformity, UniformityMap};
-pub use walk::{Event, Instructions, Walk, for_each_operand, instructions, operands};
+pub use walk::{Event, Instructions, Walk, instructions, operands, used_values};

@@ -9,11 +9,11 @@ use std::collections::{HashMap, HashSet};
 use fulgurite_spec::{Code, CompareOp, Diagnostic, Location, Op, Type};
 
 use crate::analysis::uniformity::describe;
-use crate::analysis::walk::{Event, Walk, for_each_operand, instructions};
+use crate::analysis::walk::{Event, Walk, instructions, used_values};
 use crate::analysis::{RangeMap, Uniformity, UniformityMap};
 use crate::kernel::{
-    Access, BlockId, BufferId, Control, InstId, InstKind, Kernel, LocalId, Memory, SharedId, Terminator,
-    ValueDef, ValueId, ViewId,
+    Access, BlockId, BufferId, Control, InstId, InstKind, Kernel, LocalId, Memory, SharedId, ValueDef,
+    ValueId, ViewId,
 };
 use crate::require::RequireNode;
 use crate::verify::VerifiedKernel;
@@ -28,12 +28,13 @@ use crate::verify::VerifiedKernel;
 /// # Ok::<(), fulgurite_spec::Diagnostics>(())
 /// ```
 pub fn lint(kernel: &VerifiedKernel) -> Vec<Diagnostic> {
-    let mut found = declarations(kernel, &Uses::of(kernel));
-    found.extend(instruction_warnings(kernel));
+    let uses = Uses::of(kernel);
+    let mut found = declarations(kernel, &uses);
+    found.extend(instruction_warnings(kernel, &uses.values));
     found
 }
 
-/// What the instructions and preconditions of a kernel use.
+/// The values and memory objects that instructions and preconditions use.
 struct Uses {
     values: Vec<bool>,
     /// Memory objects that are named, read and written; of a view, also its base.
@@ -60,59 +61,19 @@ impl Uses {
             }
         }
         for id in instructions(kernel) {
-            let (memory, reads, writes) = match kernel.inst(id).kind {
-                InstKind::Load { memory, .. } | InstKind::CoopLoad { memory, .. } => (memory, true, false),
-                InstKind::Store { memory, .. } | InstKind::CoopStore { memory, .. } => (memory, false, true),
-                InstKind::Atomic { memory, .. } => (memory, true, true),
-                InstKind::Len { memory } => (memory, false, false),
-                InstKind::Scalar { .. }
-                | InstKind::VecShuffle { .. }
-                | InstKind::Id { .. }
-                | InstKind::Fence { .. }
-                | InstKind::Barrier { .. }
-                | InstKind::SubgroupBarrier { .. }
-                | InstKind::WorkgroupBroadcast { .. }
-                | InstKind::Subgroup { .. }
-                | InstKind::CoopFill { .. }
-                | InstKind::CoopMulAdd { .. }
-                | InstKind::CoopConvert { .. }
-                | InstKind::Trap { .. }
-                | InstKind::If { .. }
-                | InstKind::For { .. }
-                | InstKind::Region { .. }
-                | InstKind::While { .. } => continue,
-            };
+            let Some((memory, access)) = kernel.inst(id).kind.access() else { continue };
             for memory in [memory, kernel.base(memory)] {
                 uses.named.insert(memory);
-                if reads {
+                if access.is_some_and(Access::can_read) {
                     uses.read.insert(memory);
                 }
-                if writes {
+                if access.is_some_and(Access::can_write) {
                     uses.written.insert(memory);
                 }
             }
         }
         uses
     }
-}
-
-/// Returns for each value whether an instruction or a terminator uses it.
-fn used_values(kernel: &Kernel) -> Vec<bool> {
-    let mut used = vec![false; kernel.values.len()];
-    let mut blocks = vec![kernel.body];
-    for id in instructions(kernel) {
-        let kind = &kernel.inst(id).kind;
-        for_each_operand(kind, |value| used[value.index()] = true);
-        blocks.extend(kind.control().into_iter().flat_map(Control::blocks));
-    }
-    for block in blocks {
-        match &kernel.block(block).terminator {
-            Terminator::Yield(values) => values.iter().for_each(|value| used[value.index()] = true),
-            Terminator::Condition(value) => used[value.index()] = true,
-            Terminator::Return => {}
-        }
-    }
-    used
 }
 
 fn warning(code: Code, location: Location, message: String) -> Diagnostic {
@@ -181,8 +142,7 @@ fn declarations(kernel: &Kernel, uses: &Uses) -> Vec<Diagnostic> {
 type Reasons = HashMap<BlockId, String>;
 
 /// Returns the warnings about instructions.
-fn instruction_warnings(kernel: &Kernel) -> Vec<Diagnostic> {
-    let used = used_values(kernel);
+fn instruction_warnings(kernel: &Kernel, used: &[bool]) -> Vec<Diagnostic> {
     let (ranges, levels) = (RangeMap::of(kernel), UniformityMap::of(kernel));
     let (mut found, mut reasons) = (Vec::new(), Reasons::new());
     // The levels of what decides whether the enclosing blocks run, and the number of open blocks that never do.
@@ -212,7 +172,7 @@ fn instruction_warnings(kernel: &Kernel) -> Vec<Diagnostic> {
             if idle > 0 {
                 return;
             }
-            if let Some(name) = unused_result(kernel, &used, id) {
+            if let Some(name) = unused_result(kernel, used, id) {
                 found.push(warning(Code::UnusedResult, location, format!("{name} is not used")));
             }
             found.extend(outside(kernel, &ranges, id));
@@ -250,19 +210,34 @@ fn never_runs(kernel: &Kernel, ranges: &RangeMap<'_>, control: Control<'_>) -> V
 
 /// Returns the value of a condition that is the same in every launch.
 fn truth(kernel: &Kernel, ranges: &RangeMap<'_>, condition: ValueId) -> Option<bool> {
-    if let Some(literal) = kernel.literal(condition) {
-        return Some(literal.bits != 0);
-    }
-    let ValueDef::Inst(inst, _) = kernel.value(condition).def else { return None };
-    let InstKind::Scalar { op, operands, .. } = &kernel.inst(inst).kind else { return None };
-    if *op == Op::Not {
-        return operands.first().and_then(|operand| truth(kernel, ranges, *operand)).map(|value| !value);
-    }
-    let (Some(compare), [a, b]) = (CompareOp::of(*op), &**operands) else { return None };
-    if kernel.ty(*a) != Type::U32 {
+    // Without recursion: a chain of negations may be as long as the kernel.
+    let (mut condition, mut is_negated) = (condition, false);
+    let value = loop {
+        if let Some(literal) = kernel.literal(condition) {
+            break literal.bits != 0;
+        }
+        let ValueDef::Inst(inst, _) = kernel.value(condition).def else { return None };
+        let InstKind::Scalar { op, operands, .. } = &kernel.inst(inst).kind else { return None };
+        match &**operands {
+            [negated] if *op == Op::Not => (condition, is_negated) = (*negated, !is_negated),
+            [a, b] => break compared(kernel, ranges, CompareOp::of(*op)?, [*a, *b])?,
+            _ => return None,
+        }
+    };
+    Some(value != is_negated)
+}
+
+/// Returns the result of a comparison that is the same in every launch.
+fn compared(
+    kernel: &Kernel,
+    ranges: &RangeMap<'_>,
+    compare: CompareOp,
+    [a, b]: [ValueId; 2],
+) -> Option<bool> {
+    if kernel.ty(a) != Type::U32 {
         return None;
     }
-    let (a, b) = (ranges.range(*a), ranges.range(*b));
+    let (a, b) = (ranges.range(a), ranges.range(b));
     let (below, at_most) = (a.most < b.least, a.most <= b.least);
     let (above, at_least) = (a.least > b.most, a.least >= b.most);
     let decided = |yes: bool, no: bool| if yes { Some(true) } else { no.then_some(false) };
@@ -325,7 +300,7 @@ fn race(kernel: &Kernel, levels: &UniformityMap, level: Uniformity, id: InstId) 
         }
         _ => return None,
     };
-    // Of other causes, the value may be the same for all nevertheless.
+    // Only ids are known to differ: values that vary for another reason may still be equal.
     let origin = *levels.path(value).last()?;
     let ValueDef::Inst(origin, _) = kernel.value(origin).def else { return None };
     matches!(kernel.inst(origin).kind, InstKind::Id { .. }).then(|| {
@@ -416,6 +391,16 @@ mod tests {
             ),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn a_long_chain_of_negations_is_followed() {
+        let mut lines = String::from("  buffer %y: write u32[]\n  %l = local_index\n  %c0 = lt %l, 64u32\n");
+        for i in 0..100_001 {
+            lines += &format!("  %c{} = not %c{i}\n", i + 1);
+        }
+        lines += "  if %c100001 {\n    store %y[%l], 1u32\n  }";
+        assert_eq!(of(&lines), ["FG1204 100007:3 `%c100001` is always false, so the block never runs"]);
     }
 
     #[test]

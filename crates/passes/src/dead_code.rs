@@ -1,6 +1,6 @@
 //! The pass `dead_code`: removes instructions that have no effect and whose results nothing uses.
 
-use fulgurite_ir::analysis::{for_each_operand, instructions, operands};
+use fulgurite_ir::analysis::{instructions, operands, used_values};
 use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, Value, ValueDef, ValueId};
 
 use crate::Pass;
@@ -11,19 +11,7 @@ pub(crate) const PASS: Pass = Pass { name: "dead_code", fires, run };
 /// Looks for an instruction whose results nothing uses, which is the last of every dead chain. Whether one with blocks is dead
 /// depends on what is in them.
 fn fires(kernel: &Kernel) -> bool {
-    let mut used = vec![false; kernel.values.len()];
-    instructions(kernel).for_each(|id| {
-        let kind = &kernel.inst(id).kind;
-        for_each_operand(kind, |value| used[value.index()] = true);
-        // Not of all blocks: passes leave blocks behind that nothing runs any more.
-        for block in kind.control().into_iter().flat_map(Control::blocks) {
-            match &kernel.block(block).terminator {
-                Terminator::Return => {}
-                Terminator::Yield(values) => values.iter().for_each(|value| used[value.index()] = true),
-                Terminator::Condition(go) => used[go.index()] = true,
-            }
-        }
-    });
+    let used = used_values(kernel);
     // Every instruction without results has an effect, except control flow.
     let is_unused = |(value, used): (&Value, &bool)| !used && matches!(value.def, ValueDef::Inst(..));
     if !has(kernel, |kind| kind.control().is_some()) && !kernel.values.iter().zip(&used).any(is_unused) {

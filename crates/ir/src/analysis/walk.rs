@@ -1,6 +1,6 @@
 //! A walk over a kernel's blocks in program order, without recursion.
 
-use crate::kernel::{BlockId, Control, InstId, InstKind, Kernel, ValueId};
+use crate::kernel::{BlockId, Control, InstId, InstKind, Kernel, Terminator, ValueId};
 
 /// A step of a [`Walk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,12 +217,30 @@ pub fn operands(kind: &InstKind) -> OperandsOf<'_> {
 
 /// Calls `each` with every operand of an instruction. Faster than [`operands`] for ops, which most instructions are.
 #[inline]
-pub fn for_each_operand(kind: &InstKind, each: impl FnMut(ValueId)) {
+pub(crate) fn for_each_operand(kind: &InstKind, each: impl FnMut(ValueId)) {
     if let InstKind::Scalar { operands, .. } = kind {
         operands.iter().copied().for_each(each);
     } else {
         operands(kind).for_each(each);
     }
+}
+
+/// Returns for each value whether an instruction that runs, or the terminator of its blocks, uses it.
+pub fn used_values(kernel: &Kernel) -> Vec<bool> {
+    let mut used = vec![false; kernel.values.len()];
+    instructions(kernel).for_each(|id| {
+        let kind = &kernel.inst(id).kind;
+        for_each_operand(kind, |value| used[value.index()] = true);
+        // Not of all blocks: passes leave unreachable blocks behind.
+        for block in kind.control().into_iter().flat_map(Control::blocks) {
+            match &kernel.block(block).terminator {
+                Terminator::Yield(values) => values.iter().for_each(|value| used[value.index()] = true),
+                Terminator::Condition(value) => used[value.index()] = true,
+                Terminator::Return => {}
+            }
+        }
+    });
+    used
 }
 
 /// An iterator over the operands of an instruction, created by [`operands`].

@@ -4,7 +4,7 @@ use fulgurite_spec::{MatrixLayout, Op};
 
 use super::arena::{BlockId, Operands, ValueId};
 use super::attributes::FloatMode;
-use super::declared::Memory;
+use super::declared::{Access, Memory};
 use super::inst::InstKind;
 
 /// The control flow of an instruction with nested blocks, with the fields of the [`InstKind`]. Exhaustive for the same
@@ -172,13 +172,18 @@ impl InstKind {
 
     /// Returns the memory object that the instruction accesses or measures.
     pub fn memory(&self) -> Option<Memory> {
+        self.access().map(|(memory, _)| memory)
+    }
+
+    /// Returns the memory object that the instruction accesses, and how, or `None` for how if it only measures it.
+    pub fn access(&self) -> Option<(Memory, Option<Access>)> {
         match self {
-            Self::Load { memory, .. }
-            | Self::Store { memory, .. }
-            | Self::Len { memory }
-            | Self::Atomic { memory, .. }
-            | Self::CoopLoad { memory, .. }
-            | Self::CoopStore { memory, .. } => Some(*memory),
+            Self::Load { memory, .. } | Self::CoopLoad { memory, .. } => Some((*memory, Some(Access::Read))),
+            Self::Store { memory, .. } | Self::CoopStore { memory, .. } => {
+                Some((*memory, Some(Access::Write)))
+            }
+            Self::Atomic { memory, .. } => Some((*memory, Some(Access::ReadWrite))),
+            Self::Len { memory } => Some((*memory, None)),
             Self::Scalar { .. }
             | Self::VecShuffle { .. }
             | Self::Id { .. }

@@ -8,12 +8,9 @@ use fulgurite_ir::{InstKind, ValueDef, ValueId};
 use fulgurite_spec::{Lanes, ScalarClass, ScalarOp, ScalarType, Type};
 
 use super::Emitter;
-use super::hidden::is_arithmetic;
+use super::hidden::{DEPTH, is_arithmetic};
 use crate::assembler::Id;
 use crate::spv::op;
-
-/// Number of definitions that are looked through for a constant component.
-const DEPTH: u32 = 5;
 
 impl Emitter<'_> {
     /// Combines each component of an `f16` value with the hidden zero of one of an op's operands.
@@ -114,7 +111,7 @@ impl Emitter<'_> {
     /// another kind: NVIDIA's compiler converts an integer of the bits of a float that is 0 or 1 to 0 or 1.
     pub(super) fn reinterpret_operand(&mut self, operand: ValueId, arg: Id, from: Type, to: Type) -> Id {
         let changes_kind = from.scalar.is_float() != to.scalar.is_float();
-        let is_choice = self.profile.rules.signs && changes_kind && self.is_choice(operand);
+        let is_choice = self.profile.rules.signs && changes_kind && self.choices.contains_key(&operand);
         let hides = is_choice || self.may_be_constant_pairs(from, operand);
         let bits = if hides { self.opaque(from, arg) } else { arg };
         self.as_type(from, to, bits)

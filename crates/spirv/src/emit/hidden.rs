@@ -15,8 +15,8 @@ use super::narrow::unsigned;
 use crate::assembler::{Id, register};
 use crate::spv::op;
 
-/// Number of definitions through which a value of one bit is found.
-const DEPTH: u32 = 5;
+/// Number of definitions that are looked through for what a compiler may know of a value.
+pub(super) const DEPTH: u32 = 5;
 
 /// Words that drivers cannot constant-fold.
 #[derive(Clone, Copy)]
@@ -550,11 +550,6 @@ impl Emitter<'_> {
             return false;
         };
         lanes[..ty.lanes.count() as usize].iter().any(|bits| is(format, *bits))
-    }
-
-    /// Returns whether a compiler may know a value, which is not constant, to be one of few constants.
-    pub(super) fn is_choice(&self, value: ValueId) -> bool {
-        self.choices.contains_key(&value)
     }
 
     /// Returns what a compiler may know of a float that is one of `values`.
