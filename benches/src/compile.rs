@@ -166,7 +166,7 @@ pub fn from_wire(bytes: &[u8]) -> anyhow::Result<VerifiedKernel> {
     Ok(verify(kernel)?)
 }
 
-/// Returns a kernel after all passes.
+/// Returns a kernel after all passes, also those that a compiler that optimizes does not need.
 ///
 /// # Errors
 /// An error if a pass made it invalid.

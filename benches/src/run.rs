@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use fulgurite::VerifiedKernel;
-use fulgurite_hal::{Binding, CompileOptions, DeviceBuffer, Error, Executable, Launch};
+use fulgurite_hal::{Binding, CompileOptions, DeviceBuffer, Error, Executable, Launch, OptimizationLevel};
 
 use crate::measurement::Amount;
 use crate::problems::{self, Problem, Work};
@@ -74,8 +74,9 @@ impl<'t> Loaded<'t> {
     /// Errors in a kernel, or features that the device lacks.
     pub fn optimized(&self) -> anyhow::Result<Option<Way>> {
         let mut is_changed = false;
+        let full = CompileOptions::default().optimization(OptimizationLevel::Full);
         let way = self.compiled(|given| {
-            let kernel = crate::compile::optimized(&given)?;
+            let kernel = self.target.device.optimized(&given, &full)?;
             is_changed |= !Arc::ptr_eq(&given, &kernel);
             Ok(kernel)
         })?;

@@ -1,5 +1,7 @@
 //! The suite `passes`: run times of kernels after all passes, compared with those of the kernels as they are given.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use fulgurite::autotune::Prepared;
 use fulgurite::kernels::families;
@@ -32,24 +34,34 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
     }
     let full = CompileOptions::default().optimization(OptimizationLevel::Full);
     let optimizing = Device::new(target.backend.clone(), full, LaunchOptions::default());
-    // As given also where the passes run by default.
-    let mut as_given = CompileOptions::default();
+    // Both run through this device, also where the passes run by default.
+    let mut unchanged = CompileOptions::default();
     if !target.backend.snapshot().optimizes {
-        as_given = as_given.optimization(OptimizationLevel::None);
+        unchanged = unchanged.optimization(OptimizationLevel::None);
     }
-    let unchanged = Device::new(target.backend.clone(), as_given, LaunchOptions::default());
+    let device = Device::new(target.backend.clone(), unchanged, LaunchOptions::default());
     for listed in families() {
         let problem = size(listed.id, listed.problems, scale);
         let name = format!("family {}, {problem}", listed.id);
         session.each(&name, |session| {
             let instance = listed.instance(target.backend.snapshot(), problem)?;
-            let candidate = &instance.candidates[instance.heuristic];
-            let after = Prepared::new(&optimizing, candidate.plan()?)?;
-            let given = Prepared::new(&unchanged, candidate.plan()?)?;
-            let own = inputs(&optimizing, &instance)?;
-            let buffers = inputs(&unchanged, &instance)?;
+            let plan = instance.candidates[instance.heuristic].plan()?;
+            let given = Prepared::new(&device, plan.clone())?;
+            let mut optimized = plan.clone();
+            for step in &mut optimized.steps {
+                step.kernel = optimizing.optimized(&step.kernel, &CompileOptions::default())?;
+            }
+            let is_changed =
+                optimized.steps.iter().zip(&plan.steps).any(|(a, b)| !Arc::ptr_eq(&a.kernel, &b.kernel));
+            if !is_changed {
+                session.notes.push(format!("passes: {name}: no pass changes it"));
+                return Ok(());
+            }
+            let after = Prepared::new(&device, optimized)?;
+            // The same for both, because where buffers lie in memory may matter.
+            let buffers = inputs(&device, &instance)?;
             let options = LaunchOptions::default().timeout(TIMEOUT);
-            let mut ours = by_itself(|| Ok(after.timed(&own, &options)?));
+            let mut ours = by_itself(|| Ok(after.timed(&buffers, &options)?));
             let mut others = by_itself(|| Ok(given.timed(&buffers, &options)?));
             compare(session, &name, work(&instance), &mut ours, &mut others)
         });

@@ -53,6 +53,8 @@ pub struct PassOptions {
     pub subgroup_size: Option<u32>,
     /// The subgroup size of the device, if it is known.
     pub device_subgroup_size: Option<u32>,
+    /// Whether the device's compiler optimizes what it is given, so that the pass `strength` leaves divisions to it.
+    pub device_optimizes: bool,
 }
 
 /// The changes that each pass made, in the order in which the passes ran. `Display` prints one line a pass.
@@ -155,7 +157,9 @@ fn transform(
             change.optimize(&common::PASS);
             change.optimize(&dead_code::PASS);
         }
-        change.optimize(&strength::PASS);
+        if !options.device_optimizes {
+            change.optimize(&strength::PASS);
+        }
     }
     match change.changed {
         Some(changed) if !change.report.changes.is_empty() => {

@@ -1,4 +1,7 @@
 //! The pass `strength`: divides unsigned integers by powers of two by shifts and masks.
+//!
+//! A compiler that optimizes does so itself, and knows more about a quotient or remainder than about the shift or mask that
+//! replaces it: with NVIDIA's, a product of `f16` matrices took 2 % longer with this pass. It runs for other devices only.
 
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{Const, InstId, InstKind, Kernel, ValueDef};
@@ -43,7 +46,22 @@ fn cheaper(kernel: &Kernel, id: InstId) -> Option<(Op, Type, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use crate::tests::{after, stored, unchanged};
+    use crate::{PassOptions, optimize};
+
+    #[test]
+    fn compilers_that_optimize_get_the_division() {
+        let text = stored("u32", "%r = div %x, 8u32");
+        let kernel = Arc::new(fulgurite_ir::text::parse(&text).and_then(fulgurite_ir::verify).unwrap());
+        for device_optimizes in [false, true] {
+            let options = PassOptions { optimize: true, device_optimizes, ..PassOptions::default() };
+            let (_, report) = optimize(&kernel, &options).unwrap();
+            let passes: Vec<_> = report.changes.iter().map(|(pass, _)| *pass).collect();
+            assert_eq!(passes.contains(&"strength"), !device_optimizes, "{report}");
+        }
+    }
 
     #[test]
     fn powers_of_two_divide_by_shifts_and_masks() {

@@ -44,6 +44,7 @@ fn run(
     passes.float_budget = options.float_budget;
     passes.subgroup_size = options.subgroup_size;
     passes.device_subgroup_size = Some(device.limits.subgroup_size);
+    passes.device_optimizes = device.optimizes;
     match fulgurite_passes::optimize(kernel, &passes) {
         Ok((optimized, report)) => {
             tracing::debug!(%report, "passes");

@@ -1,10 +1,16 @@
-//! Random kernels that verify, terminate, and have results that do not depend on scheduling: nested and divergent control
-//! flow, carried values, vectors, every kind of memory, views, ops across subgroups and workgroups, cooperative matrices.
+//! Random kernels that verify, terminate, and have results that do not depend on scheduling: every op of the op table, every
+//! type, nested and divergent control flow, carried values, every kind of memory, views.
 
+mod exchange;
 mod matrix;
+mod memory;
 mod run;
+mod scalar;
+mod types;
 
 pub use run::{MATRICES, reference_like, run};
+
+use types::{TYPES, literal, plain, scalar_of};
 
 /// Words that each invocation may write.
 pub const OWN: u32 = 4;
@@ -59,6 +65,15 @@ impl<'b> Numbers<'b> {
     }
 }
 
+/// Which ops on floats a random kernel may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accuracy {
+    /// Those whose results are equal on the CPU backend and the reference.
+    Equal,
+    /// All: also those whose results may differ between backends within a tolerance.
+    Any,
+}
+
 /// A random kernel.
 #[derive(Clone, Debug)]
 pub struct RandomKernel {
@@ -75,13 +90,11 @@ struct Writer<'b> {
     /// Names in scope, with their types. A uniform `u32` is also listed as `uniform`.
     values: Vec<(String, &'static str)>,
     next: u32,
-}
-
-const TYPES: [&str; 7] = ["u32", "i32", "f32", "bool", "u32x2", "f32x4", "i32x4"];
-
-/// Returns the type of a component of a scalar or vector type of [`TYPES`].
-fn scalar_of(ty: &str) -> &'static str {
-    TYPES.into_iter().find(|scalar| ty.split('x').next() == Some(scalar)).unwrap_or("u32")
+    /// Types of values beyond [`TYPES`].
+    more: Vec<&'static str>,
+    accuracy: Accuracy,
+    /// Whether there are neither matrices nor traps, which the CPU backend interprets.
+    is_simple: bool,
 }
 
 impl Writer<'_> {
@@ -90,15 +103,10 @@ impl Writer<'_> {
         format!("%v{}", self.next)
     }
 
-    fn literal(&mut self, ty: &str) -> String {
-        match ty {
-            "uniform" => self.numbers.pick(&["0u32", "1u32", "2u32", "0x40000000u32"]),
-            "u32" => self.numbers.pick(&["0u32", "1u32", "3u32", "31u32", "0x80000000u32", "0xffffffffu32"]),
-            "i32" => self.numbers.pick(&["0i32", "1i32", "-1i32", "7i32", "-0x80000000i32", "0x7fffffffi32"]),
-            "f32" => self.numbers.pick(&["0.0f32", "-0.0f32", "1.5f32", "-3e9f32", "1e-40f32", "inf:f32"]),
-            _ => self.numbers.pick(&["true", "false"]),
-        }
-        .to_owned()
+    /// Returns a scalar or vector type.
+    fn any_type(&mut self) -> &'static str {
+        let of_all = self.numbers.below(TYPES.len() + self.more.len());
+        TYPES.iter().chain(&self.more).nth(of_all).copied().unwrap_or("u32")
     }
 
     /// Returns a value of type `ty`, usually an existing one.
@@ -112,20 +120,15 @@ impl Writer<'_> {
         if matrix::TYPES.contains(&ty) {
             return self.filled(ty);
         }
-        let Some((element, lanes)) = ty.split_once('x') else { return self.literal(ty) };
-        let count = if lanes == "4" { 4 } else { 2 };
-        let parts: Vec<String> = (0..count).map(|_| self.value(scalar_of(element))).collect();
+        if ty == "uniform" {
+            return self.numbers.pick(&["0u32", "1u32", "2u32", "0x40000000u32"]).to_owned();
+        }
+        let plain = plain(ty);
+        if plain.is_scalar() {
+            return literal(plain.scalar, &mut self.numbers);
+        }
+        let parts: Vec<String> = (0..plain.lanes.count()).map(|_| self.value(scalar_of(ty))).collect();
         self.define(ty, format!("construct {}", parts.join(", ")))
-    }
-
-    /// Returns a value that depends on several integers of type `ty`.
-    fn several(&mut self, ty: &'static str) -> String {
-        let first = self.value(ty);
-        (0..8).fold(first, |all, _| {
-            let other = self.value(ty);
-            let all = self.define(ty, format!("add {all}, {other}"));
-            self.define(ty, format!("mul {all}, 5{ty}"))
-        })
     }
 
     fn define(&mut self, ty: &'static str, instruction: String) -> String {
@@ -145,267 +148,12 @@ impl Writer<'_> {
         self.define("bool", format!("{op} {a}, {b}"))
     }
 
-    fn scalar_op(&mut self) {
-        let ty = TYPES[self.numbers.below(TYPES.len())];
-        let (a, b) = (self.value(ty), self.value(ty));
-        if !ty.contains('x') && self.numbers.below(5) == 0 {
-            let choice = self.value("bool");
-            self.define(ty, format!("select {choice}, {a}, {b}"));
-            return;
-        }
-        match scalar_of(ty) {
-            "bool" => {
-                let op = self.numbers.pick(&["and", "or", "xor", "eq", "ne"]);
-                self.define(ty, format!("{op} {a}, {b}"));
-            }
-            "f32" => {
-                let op = self.numbers.pick(&["add", "sub", "mul", "div", "min", "max"]);
-                let c = self.define(ty, format!("{op} {a}, {b}"));
-                let op = self.numbers.pick(&["neg", "abs", "sqrt", "floor", "fract", "round", "sign"]);
-                self.define(ty, format!("{op} {c}"));
-            }
-            _ => {
-                let binary = ["add", "sub", "mul", "mul_hi", "div", "rem", "min", "max", "and", "or", "xor"];
-                let op = self.numbers.pick(&binary);
-                // Passes treat these divisors in their own way.
-                let b = match op {
-                    "div" | "rem" if !ty.contains('x') && self.numbers.below(2) == 0 => {
-                        format!("{}{ty}", 1u32 << self.numbers.below(31))
-                    }
-                    _ => b,
-                };
-                let c = self.define(ty, format!("{op} {a}, {b}"));
-                let op = self.numbers.pick(&["neg", "abs", "not", "popcount", "clz", "ctz", "reverse_bits"]);
-                self.define(ty, format!("{op} {c}"));
-            }
-        }
-    }
-
-    fn convert(&mut self) {
-        let (from, to) = (TYPES[self.numbers.below(4)], TYPES[self.numbers.below(4)]);
-        let a = self.value(from);
-        self.define(to, format!("convert {a} -> {to}"));
-    }
-
-    fn vector_op(&mut self) {
-        let ty = TYPES[4 + self.numbers.below(3)];
-        let element = scalar_of(ty);
-        let (vector, index) = (self.value(ty), self.value("u32"));
-        match self.numbers.below(4) {
-            3 => {
-                let (other, lanes) = (self.value(ty), if ty.ends_with('2') { 2 } else { 4 });
-                let places: Vec<String> =
-                    (0..lanes).map(|_| self.numbers.below(2 * lanes).to_string()).collect();
-                self.define(ty, format!("vec.shuffle[{}] {vector}, {other}", places.join(", ")))
-            }
-            0 => self.define(element, format!("extract {vector}, {index}")),
-            1 => {
-                let part = self.value(element);
-                self.define(ty, format!("insert {vector}, {index}, {part}"))
-            }
-            _ => {
-                let other = self.value(ty);
-                self.define(element, format!("dot {vector}, {other}"))
-            }
-        };
-    }
-
-    fn memory(&mut self) {
-        let index = self.value("u32");
-        match self.numbers.below(12) {
-            0 => self.define("u32", format!("load %in[{index}]")),
-            10 => self.consecutive_loads(&index),
-            11 => self.consecutive_stores(),
-            7 => self.define("u32x2", format!("load %in2[{index}]")),
-            8 => {
-                let (wide, high) = (self.name(), self.numbers.below(2) * 32);
-                self.text +=
-                    &format!("{wide}.n = convert {index} -> u64\n{wide} = shl {wide}.n, {high}u32\n");
-                self.define("i32", format!("load %ini[{wide}]"))
-            }
-            9 => {
-                // The invocation's words, stored through one type and loaded through another.
-                let value = self.value("u32x2");
-                let at = self.define("u32", "shr %own, 1u32".to_owned());
-                self.text += &format!("store %out2[{at}], {value}\n");
-                self.define("u32", "load %out[%own]".to_owned())
-            }
-            1 => self.define("f32x4", format!("load %vectors[{index}]")),
-            2 => {
-                let value = self.value("i32");
-                // The same place before and after, which a loop may not change, and another one that may be out of bounds.
-                let near = match self.numbers.below(2) {
-                    0 => format!("{}u32", self.numbers.below(4)),
-                    _ => self.define("u32", format!("and {index}, 3u32")),
-                };
-                self.define("i32", format!("load %array[{near}]"));
-                let place = if self.numbers.below(2) == 0 { &index } else { &near };
-                self.text += &format!("store %array[{place}], {value}\n");
-                let place = if self.numbers.below(2) == 0 { place } else { &near };
-                self.define("i32", format!("load %array[{place}]"))
-            }
-            3 => {
-                let (value, near) = (self.value("u32x2"), self.define("u32", format!("and {index}, 1u32")));
-                self.text += &format!("store %pairs[{near}], {value}\n");
-                self.define("u32x2", format!("load %pairs[{near}]"))
-            }
-            4 => {
-                let (value, slot) = (self.value("u32"), self.numbers.below(OWN as usize));
-                let at = self.define("u32", format!("add %own, {slot}u32"));
-                self.text += &format!("store %out[{at}], {value}\n");
-                at
-            }
-            5 => {
-                // The final values of commutative atomics do not depend on the order, but the old values that they
-                // return do.
-                let (value, near) = (self.value("u32"), self.define("u32", format!("and {index}, 7u32")));
-                self.text += &format!("atomic.add %sums[{near}], {value}\n");
-                near
-            }
-            _ => {
-                let (value, near) = (self.value("i32"), self.define("u32", format!("and {index}, 7u32")));
-                let op = self.numbers.pick(&["min", "max"]);
-                self.text += &format!("atomic.{op} %{op}s[{near}], {value}\n");
-                near
-            }
-        };
-    }
-
-    /// Returns the positions of two or four elements in some order.
-    fn positions(&mut self) -> Vec<usize> {
-        let mut positions: Vec<usize> = (0..2 << self.numbers.below(2)).collect();
-        let last = positions.len() - 1;
-        positions.swap(0, self.numbers.below(last + 1));
-        positions.swap(last, self.numbers.below(last + 1));
-        positions
-    }
-
-    /// Returns the index that is `distance` behind another one.
-    fn behind(&mut self, index: &str, distance: usize) -> String {
-        match distance {
-            0 => index.to_owned(),
-            _ => self.define("u32", format!("add {index}, {distance}u32")),
-        }
-    }
-
-    /// Loads elements next to each other. The first is a multiple of four, and may be out of bounds.
-    fn consecutive_loads(&mut self, index: &str) -> String {
-        let first = match self.numbers.below(3) {
-            0 => self.define("u32", format!("and {index}, 28u32")),
-            1 => self.define("u32", format!("and {index}, 60u32")),
-            _ => self.define("u32", format!("shl {index}, 2u32")),
-        };
-        let positions = self.positions();
-        if self.numbers.below(3) != 0 {
-            return self.load_each(&first, &positions);
-        }
-        // Under one guard, for the last of them or the one before.
-        let last = positions.len() - 1 - self.numbers.below(2);
-        let last = self.define("u32", format!("add {first}, {last}u32"));
-        let count = self.define("u32", "len %in".to_owned());
-        let inside = self.define("bool", format!("lt {last}, {count}"));
-        let (result, outer) = (self.name(), self.values.len());
-        self.text += &format!("{result} = if {inside} -> u32 {{\n");
-        let loaded = self.load_each(&first, &positions);
-        self.text += &format!("yield {loaded}\n}} else {{\nyield {first}\n}}\n");
-        self.values.truncate(outer);
-        self.values.push((result.clone(), "u32"));
-        result
-    }
-
-    /// Loads the elements at some positions from `first`, and returns one of them.
-    fn load_each(&mut self, first: &str, positions: &[usize]) -> String {
-        let mut loaded = String::new();
-        for position in positions {
-            let at = self.behind(first, *position);
-            loaded = self.define("u32", format!("load %in[{at}]"));
-        }
-        loaded
-    }
-
-    /// Stores words of the invocation next to each other, some with loads or stores of others between them.
-    fn consecutive_stores(&mut self) -> String {
-        let mut last = "%own".to_owned();
-        for position in self.positions() {
-            let (value, other) = (self.value("u32"), self.numbers.below(OWN as usize));
-            let at = self.behind("%own", position);
-            match self.numbers.below(8) {
-                0 | 1 => {
-                    let place = self.behind("%own", other);
-                    last = self.define("u32", format!("load %out[{place}]"));
-                }
-                2 => self.text += &format!("store %out[{at}], {last}\n"),
-                3 => {
-                    let (pair, pairs) =
-                        (self.value("u32x2"), self.define("u32", "shr %own, 1u32".to_owned()));
-                    self.text += &format!("store %out2[{pairs}], {pair}\n");
-                }
-                _ => {}
-            }
-            self.text += &format!("store %out[{at}], {value}\n");
-        }
-        last
-    }
-
-    /// Exchanges a value between invocations.
-    fn exchange(&mut self) {
-        let (value, index) = (self.value("u32"), self.value("u32"));
-        match self.numbers.below(5) {
-            0 => {
-                let ty = TYPES[self.numbers.below(TYPES.len())];
-                let (value, whose) = (self.value(ty), self.numbers.below(40));
-                let told = self.define(ty, format!("workgroup_broadcast {value}, {whose}u32"));
-                if ty == "u32" {
-                    self.values.push((told, "uniform"));
-                }
-                return;
-            }
-            1 => {
-                let ty = ["u32", "i32", "u32x2", "i32x4"][self.numbers.below(4)];
-                let value = self.value(ty);
-                let op = self.numbers.pick(&["reduce", "inclusive_scan", "exclusive_scan"]);
-                let combine = self.numbers.pick(&["add", "mul", "min", "max", "and", "or", "xor"]);
-                self.define(ty, format!("subgroup.{op}[{combine}] {value}"));
-                return;
-            }
-            2 => {
-                let ty = TYPES[self.numbers.below(TYPES.len())];
-                let (value, near) = (self.value(ty), self.define("u32", format!("and {index}, 47u32")));
-                let op = self.numbers.pick(&["shuffle", "shuffle_xor", "shuffle_up", "shuffle_down"]);
-                self.define(ty, format!("subgroup.{op} {value}, {near}"));
-                return;
-            }
-            3 => {
-                let condition = self.condition();
-                let (ty, op) =
-                    [("u32", "ballot_count"), ("bool", "any"), ("bool", "all")][self.numbers.below(3)];
-                self.define(ty, format!("subgroup.{op} {condition}"));
-                return;
-            }
-            _ => {}
-        }
-        self.fill_tile(&value);
-        let count = self.define("u32", "len %tile".to_owned());
-        let at = self.define("u32", format!("rem {index}, {count}"));
-        self.define("u32", format!("load %tile[{at}]"));
-        if self.numbers.below(2) == 0 {
-            // Another invocation's element, and its own, which another one has stored to.
-            let value = self.value("u32");
-            let next = self.define("u32", "add %lane, 1u32".to_owned());
-            let next = self.define("u32", format!("rem {next}, {count}"));
-            self.text += &format!("barrier[shared]\nstore %tile[{next}], {value}\nbarrier[shared]\n");
-            self.define("u32", "load %tile[%lane]".to_owned());
-        }
-    }
-
-    /// Stores a value of each invocation in shared memory.
-    fn fill_tile(&mut self, value: &str) {
-        self.text += &format!("barrier\nstore %tile[%lane], {value}\nbarrier[shared]\n");
-    }
-
     fn region(&mut self, depth: u32, uniform: bool, results: &[&'static str]) {
         let outer = self.values.len();
         self.block(depth + 1, uniform);
+        if self.numbers.below(2) == 0 {
+            self.keep(outer);
+        }
         let yields: Vec<String> = results.iter().map(|ty| self.value(ty)).collect();
         if !yields.is_empty() {
             self.text += &format!("yield {}\n", yields.join(", "));
@@ -413,12 +161,20 @@ impl Writer<'_> {
         self.values.truncate(outer);
     }
 
+    /// Keeps a word that depends on values behind the first `outer`.
+    fn keep(&mut self, outer: usize) {
+        let word = self.digest(outer, 1, 4);
+        self.text += &format!("atomic.xor %kept[%flat], {word}\n");
+    }
+
     /// Returns types for the results of control flow; in uniform control flow, matrices as well.
     fn results(&mut self, uniform: bool) -> Vec<&'static str> {
         let mut types = Vec::new();
         for _ in 0..self.numbers.below(4) {
-            let all = if uniform && self.numbers.below(3) == 0 { &matrix::TYPES[..] } else { &TYPES[..] };
-            types.push(all[self.numbers.below(all.len())]);
+            types.push(match uniform && !self.is_simple && self.numbers.below(3) == 0 {
+                true => matrix::TYPES[self.numbers.below(matrix::TYPES.len())],
+                false => self.any_type(),
+            });
         }
         types
     }
@@ -522,13 +278,13 @@ impl Writer<'_> {
 
     fn block(&mut self, depth: u32, uniform: bool) {
         for _ in 0..2 + self.numbers.below(5) {
-            match self.numbers.below(12) {
+            match self.numbers.below(13) {
                 0..=2 => self.scalar_op(),
                 3 => self.convert(),
                 4 => self.vector_op(),
                 5 | 6 => self.memory(),
-                7 if uniform => self.exchange(),
-                8 | 9 if uniform => self.matrix_op(),
+                7 | 10 if uniform => self.exchange(),
+                8 | 9 if uniform && !self.is_simple => self.matrix_op(),
                 _ if depth < 4 => self.control(depth, uniform),
                 _ => self.scalar_op(),
             }
@@ -537,8 +293,10 @@ impl Writer<'_> {
 }
 
 /// Generates a kernel.
-pub fn kernel(numbers: Numbers<'_>) -> RandomKernel {
-    let mut writer = Writer { numbers, text: String::new(), values: Vec::new(), next: 0 };
+pub fn kernel(mut numbers: Numbers<'_>, accuracy: Accuracy) -> RandomKernel {
+    let (is_simple, more) = (numbers.below(3) == 0, types::more(&mut numbers));
+    let mut writer =
+        Writer { numbers, text: String::new(), values: Vec::new(), next: 0, more, accuracy, is_simple };
     let sizes = [[1, 1, 1], [3, 1, 1], [5, 7, 1], [64, 1, 1], [33, 2, 2], [100, 1, 1]];
     let [x, y, z] = sizes[writer.numbers.below(sizes.len())];
     let count = x * y * z;
@@ -546,8 +304,8 @@ pub fn kernel(numbers: Numbers<'_>) -> RandomKernel {
         "fulgurite 1\nkernel @random workgroup({x}, {y}, {z}) {{\nbuffer %in: read u32[]\n\
          buffer %vectors: read f32x4[]\nbuffer %out: read_write u32[]\nbuffer %sums: read_write u32[]\n\
          buffer %mins: read_write i32[]\nbuffer %maxs: read_write i32[]\nbuffer %matrices: read_write i32[]\n\
-         buffer %floats: read_write f32[]\nbuffer %wide: read_write u32[]\nparam %n: u32\nparam %f: f32x4\n\
-         {}shared %tile: u32[{count}]\n\
+         buffer %floats: read_write f32[]\nbuffer %wide: read_write u32[]\nbuffer %kept: read_write u32[]\nparam %n: u32\nparam %f: f32x4\n\
+         {}shared %tile: u32[{count}]\nshared %tally: u32[4]\n\
          view %quads = %in as u32x4[]\nview %own_quads = %out as u32x4[]\n\
          view %in2 = %in as u32x2[]\nview %ini = %in as i32[]\nview %out2 = %out as u32x2[]\nlocal %array: i32[4]\nlocal %pairs: u32x2[2]\n",
         if writer.numbers.below(2) == 0 { WHOLE_QUADS } else { "" }
@@ -566,6 +324,15 @@ pub fn kernel(numbers: Numbers<'_>) -> RandomKernel {
         writer.values.push((name.to_owned(), "u32"));
     }
     for _ in 0..3 {
+        // Often enough, though few of these are in a block.
+        for _ in 0..2 {
+            writer.exchange();
+            if !writer.is_simple {
+                writer.matrix_op();
+            }
+            writer.memory();
+            let _: String = writer.id();
+        }
         writer.block(0, true);
     }
     // An element that may be out of bounds: then it is 0 whatever is stored.
@@ -592,6 +359,7 @@ pub fn kernel(numbers: Numbers<'_>) -> RandomKernel {
         let at = writer.define("u32", format!("add %own, {slot}u32"));
         writer.text += &format!("store %out[{at}], {value}\n");
     }
-    writer.text += "}\n";
+    let word = writer.digest(0, 2, usize::MAX);
+    writer.text += &format!("atomic.xor %kept[%flat], {word}\n}}\n");
     RandomKernel { text: writer.text, invocations: count }
 }

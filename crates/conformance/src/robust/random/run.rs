@@ -17,8 +17,8 @@ pub const MATRICES: Range<usize> = 6..9;
 /// The buffer for matrices of floats, which are not converted to words.
 const FLOATS: usize = 7;
 
-/// The first buffers are initialized.
-const INPUTS: usize = 2;
+/// The buffers that are initialized: what is loaded, and what atomics change.
+const INITIALIZED: [usize; 3] = [0, 1, 3];
 const WORKGROUPS: u32 = 3;
 /// Timeout of a launch, which takes milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,12 +45,13 @@ pub fn run(
     // A matrix of words and one of floats for each subgroup, and one matrix for each workgroup.
     let own = WORKGROUPS * invocations.div_ceil(device.snapshot().limits.subgroup_size) * 64;
     let (own, wide) = (own as usize, WORKGROUPS as usize * 64);
+    let kept = out / OWN as usize;
     // Without preconditions, the last vector of the first buffer is incomplete.
     let words = if kernel.requires.is_empty() { 41 } else { 40 };
     let mut buffers: Vec<Arc<dyn DeviceBuffer>> = Vec::new();
-    for (position, words) in [words, 32, out, 8, 8, 8, own, own, wide].into_iter().enumerate() {
+    for (position, words) in [words, 32, out, 32, 8, 8, own, own, wide, kept].into_iter().enumerate() {
         let buffer = device.allocate(words as u64 * 4)?;
-        if position < INPUTS {
+        if INITIALIZED.contains(&position) {
             let data: Vec<u8> =
                 (0..words).flat_map(|_| (numbers.next_u32() >> numbers.below(32)).to_le_bytes()).collect();
             buffer.write(0, &data)?;
