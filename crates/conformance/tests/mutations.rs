@@ -5,9 +5,11 @@ mod broken;
 
 use std::sync::Arc;
 
+use clap::Parser as _;
 use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
-use fulgurite_conformance::{Expectations, Level, Options, Suite};
-use fulgurite_hal as hal;
+use fulgurite_conformance::{Expectations, Level, Options, Suite, command};
+use fulgurite_driver_core::Registry;
+use fulgurite_hal::{self as hal, AdapterInfo, AdapterKind, SingleDevice};
 use fulgurite_ir::{
     ArrayDecl, BlockId, Combine, FloatMode, Initial, Inst, InstKind, Kernel, Memory, MemoryScopes, Operands,
     SharedId, Terminator, ValueDef, ValueId,
@@ -399,8 +401,7 @@ fn failures(suite: Suite, only: &str, mutation: Mutation, expectations: Vec<Expe
     options.suites = vec![suite];
     options.only = Some(only.to_owned());
     options.expectations = expectations;
-    let report = fulgurite_conformance::run(&backend, &options, &mut |_, _, _| {});
-    report.suites.iter().map(|s| s.failed).sum()
+    broken::failures(&fulgurite_conformance::run(&backend, &options, &mut |_, _, _| {}))
 }
 
 #[test]
@@ -413,6 +414,28 @@ fn every_seeded_bug_is_caught_and_no_bug_is_not() {
         caught += u32::from(wanted);
     }
     println!("{caught} of {} seeded bugs caught", MUTATIONS.len() - 1);
+}
+
+#[test]
+fn the_command_says_whether_a_backend_passes() {
+    for (mutation, passes) in [(MUTATIONS[0].3, true), (MUTATIONS[1].3, false)] {
+        let open = move || -> Arc<dyn hal::Device> {
+            let inner = Arc::new(ReferenceDevice::new(ReferenceOptions::default()));
+            Arc::new(Broken { inner, mutation })
+        };
+        let info = AdapterInfo::new(AdapterKind::Interpreter, 1, open().snapshot().clone());
+        let mut registry = Registry::new();
+        registry.register(SingleDevice::new(info, move |_| Ok(open()))).unwrap();
+        let line = Line::parse_from(["conformance", "--suite", "ops", "--only", "sub u32"]);
+        assert_eq!(command::run(&registry, &line.args, &[]).unwrap(), passes);
+    }
+}
+
+/// The command line of a user's own binary.
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    args: command::Args,
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use fulgurite_hal::{self as hal, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
+use fulgurite_conformance::BackendReport;
+use fulgurite_hal::{
+    self as hal, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions, LaunchReport,
+};
 use fulgurite_ir::{BlockId, InstId, InstKind, Kernel, ValueId, VerifiedKernel, verify};
-use fulgurite_spec::device::DeviceSnapshot;
-use fulgurite_spec::{Location, Type};
+use fulgurite_spec::device::{DeviceSnapshot, Limits};
+use fulgurite_spec::{Code, Location, Type};
 
 /// A bug: modifies a kernel before it is compiled.
 pub(crate) type Mutation = fn(&mut Kernel);
@@ -19,6 +22,7 @@ pub(crate) struct Broken {
 struct BrokenExecutable {
     inner: Arc<dyn Executable>,
     original: Arc<VerifiedKernel>,
+    limits: Limits,
 }
 
 impl hal::Device for Broken {
@@ -40,7 +44,8 @@ impl hal::Device for Broken {
         // A kernel that does not verify would be detected for the wrong reason.
         let changed = verify(changed).expect("a seeded bug leaves a kernel that verifies");
         let inner = self.inner.compile(Arc::new(changed), options)?;
-        Ok(Arc::new(BrokenExecutable { inner, original: kernel }))
+        let limits = self.snapshot().limits.clone();
+        Ok(Arc::new(BrokenExecutable { inner, original: kernel, limits }))
     }
 }
 
@@ -54,8 +59,25 @@ impl Executable for BrokenExecutable {
     }
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
-        self.inner.launch(launch)
+        launch.check_kernel(&self.original)?;
+        // A launch of the original is refused by the changed kernel, and a bug would be detected for the wrong reason.
+        let (buffers, params) = (launch.buffers().to_vec(), launch.params());
+        let options = LaunchOptions::workgroups(launch.grid()).timeout(launch.timeout());
+        self.inner.launch(&Launch::check(self.inner.kernel(), &self.limits, buffers, params, &options)?)
     }
+}
+
+/// Returns the number of failures in a report, none of which may be a refusal of the changed kernel's launches.
+pub(crate) fn failures(report: &BackendReport) -> u64 {
+    for failure in report.suites.iter().flat_map(|suite| &suite.failures) {
+        assert!(
+            !failure.actual.contains(&Code::ForeignLaunch.to_string()),
+            "{}: {}",
+            failure.group,
+            failure.actual
+        );
+    }
+    report.suites.iter().map(|suite| suite.failed).sum()
 }
 
 /// Returns the instructions of `kernel`, with their blocks.
