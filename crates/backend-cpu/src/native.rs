@@ -12,6 +12,7 @@ mod registers;
 mod run;
 mod shape;
 mod supports;
+mod tally;
 mod x64;
 
 use std::sync::Arc;
@@ -19,9 +20,10 @@ use std::sync::Arc;
 use fulgurite_ir::VerifiedKernel;
 
 use crate::{Interpreted, Native};
+use program::Program;
 pub(crate) use run::NativeKernel;
 use supports::unsupported;
-use x64::{Machine, Target};
+use x64::Target;
 
 /// Returns the target that `native` selects on this machine, or `None` for the interpreter.
 fn target(native: Native) -> Option<Target> {
@@ -63,23 +65,31 @@ pub(crate) fn lanes(native: Native) -> Option<u32> {
 
 /// Generates the code of a kernel.
 pub(crate) fn machine_code(kernel: &VerifiedKernel, native: Native) -> Result<Vec<u8>, Interpreted> {
-    machine(kernel, native).map(|machine| machine.code)
+    let (program, target) = program(kernel, native)?;
+    x64::emit(&program, target).map(|machine| machine.code).ok_or(Interpreted::Unprofitable)
 }
 
-fn machine(kernel: &VerifiedKernel, native: Native) -> Result<Machine, Interpreted> {
+fn program(kernel: &VerifiedKernel, native: Native) -> Result<(Program, Target), Interpreted> {
     let target = target(native).ok_or(Interpreted::Machine)?;
     if let Some(what) = unsupported(kernel, target.lanes()) {
         return Err(Interpreted::Unsupported(what));
     }
-    let program = lower::lower(kernel, target.lanes());
-    program.and_then(|program| x64::emit(&program, target)).ok_or(Interpreted::Unprofitable)
+    let program = lower::lower(kernel, target.lanes()).ok_or(Interpreted::Unprofitable)?;
+    Ok((program, target))
 }
 
 /// Compiles a kernel to native code. Returns `None` if it runs in the interpreter.
 pub(crate) fn compile(kernel: &Arc<VerifiedKernel>, native: Native) -> Option<NativeKernel> {
-    let machine = machine(kernel, native).ok()?;
+    let (mut program, target) = program(kernel, native).ok()?;
+    let machine = x64::emit(&program, target)?;
     // A process that may not map executable memory interprets.
-    NativeKernel::new(kernel.clone(), machine).ok()
+    let mut compiled = NativeKernel::new(kernel.clone(), machine).ok()?;
+    let tallies = tally::tallies(kernel);
+    if !tallies.is_empty() {
+        program.unlock(&tally::buffers(&tallies));
+        compiled.tally(tallies, x64::emit(&program, target)?).ok()?;
+    }
+    Some(compiled)
 }
 
 #[cfg(test)]

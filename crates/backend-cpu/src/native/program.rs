@@ -575,6 +575,20 @@ impl Program {
         reg
     }
 
+    /// Has atomics on buffers, given by position, access their words as if no other thread did.
+    pub(crate) fn unlock(&mut self, buffers: &[usize]) {
+        let is_theirs = |input: Input| matches!(input, Input::Pointer(buffer) if buffers.contains(&buffer));
+        let pointers: Vec<Reg> =
+            self.inputs.iter().filter(|(_, input)| is_theirs(*input)).map(|(reg, _)| *reg).collect();
+        for step in &mut self.steps {
+            if let Step::Atomic { words, is_locked, .. } = step
+                && pointers.contains(&words.pointer)
+            {
+                *is_locked = false;
+            }
+        }
+    }
+
     /// Returns the bits of a register that is a constant, in each lane if it is a vector.
     pub(crate) fn constant(&self, reg: Reg) -> Option<u32> {
         self.constants.get(&reg).copied()

@@ -10,6 +10,7 @@ use fulgurite_ir::{Inst, InstKind, VerifiedKernel};
 use super::lower::Rows;
 use super::memory_map::{Frame, Function};
 use super::program::Input;
+use super::tally::{Own, Tally};
 use super::x64::Machine;
 use crate::memory::NativeBuffer;
 use crate::poll::{Poll, Stop};
@@ -39,6 +40,8 @@ pub(crate) struct NativeKernel {
     /// The estimated number of instructions that an invocation runs.
     instructions: u64,
     most_words: usize,
+    /// The code for workers that have words of their own for the buffers that are only tallied in, and these buffers.
+    tallied: Option<(Function, Vec<Tally>)>,
     kept: Mutex<Vec<Frame>>,
 }
 
@@ -107,6 +110,8 @@ struct Running<'a> {
     buffers: &'a [NativeBuffer<'a>],
     division: Division,
     batch: u64,
+    /// The number of workers, at most.
+    workers: u64,
     next: AtomicU64,
     stop: &'a Stop,
 }
@@ -126,8 +131,18 @@ impl NativeKernel {
             rows,
             instructions,
             most_words,
+            tallied: None,
             kept: Mutex::new(Vec::new()),
         })
+    }
+
+    /// Maps code for workers that have words of their own for some buffers.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    pub(super) fn tally(&mut self, tallies: Vec<Tally>, machine: Machine) -> io::Result<()> {
+        self.tallied = Some((Function::new(machine)?, tallies));
+        Ok(())
     }
 
     /// Returns the largest number of words of a buffer that the code accesses.
@@ -150,7 +165,8 @@ impl NativeKernel {
         }
         let batch = (division.units / (threads * BATCHES)).max(1);
         let next = AtomicU64::new(0);
-        let running = Running { native: self, launch, buffers, division, batch, next, stop };
+        let workers = threads.min(division.units);
+        let running = Running { native: self, launch, buffers, division, batch, workers, next, stop };
         pool::run(division.units, || running.work())
     }
 
@@ -177,7 +193,14 @@ impl Running<'_> {
         }
         let mut frame = frame?;
         let mut poll = Poll::new(self.stop);
-        let mut callable = self.native.function.bind(&mut frame, self.buffers);
+        let (function, own) = self.code();
+        let mut stood_in = Vec::new();
+        if !own.is_empty() {
+            stood_in.extend_from_slice(self.buffers);
+            own.iter().for_each(|own| own.stand_in(&mut stood_in));
+        }
+        let buffers = if own.is_empty() { self.buffers } else { &stood_in };
+        let mut callable = function.bind(&mut frame, buffers);
         callable.set_inputs(|input| self.fixed(input));
         let row = match self.native.rows {
             Rows::WholeWorkgroups => self.native.kernel.workgroup_invocations().into(),
@@ -199,8 +222,20 @@ impl Running<'_> {
                 }
             }
         }
+        own.iter().for_each(|own| own.finish(self.buffers));
         self.native.keep_frame(frame);
         Ok(())
+    }
+
+    /// Returns the code for a worker, and the words of its own for which the code is made.
+    fn code(&self) -> (&Function, Vec<Own>) {
+        let common = (&self.native.function, Vec::new());
+        let Some((function, tallies)) = &self.native.tallied else { return common };
+        let grid = self.launch.grid().into_iter().map(u64::from);
+        let invocations =
+            grid.fold(u64::from(self.native.kernel.workgroup_invocations()), u64::saturating_mul);
+        let own = tallies.iter().map(|tally| tally.own(self.buffers, self.workers, invocations));
+        own.collect::<Option<_>>().map_or(common, |own| (function, own))
     }
 
     /// Returns the value of an input that is the same for the whole launch.

@@ -63,6 +63,23 @@ fn shared_arrays_begin_as_zeros_in_each_workgroup() {
     same(&kernel("33, 1, 1", lines), &[vec![7; 33 * 50]], &[], &grid(50));
 }
 
+#[test]
+fn buffers_that_are_only_tallied_in_hold_what_all_workers_counted() {
+    for op in ["add", "and", "or", "xor", "min", "max"] {
+        for (view, value) in [("%b", "%v"), ("%bi", "%vi")] {
+            let lines = format!(
+                "buffer %x: read u32[]\nbuffer %b: read_write u32[]\nview %bi = %b as i32[]\n%i = global_id.x
+  %v = load %x[%i]\n%vi = bitcast %v -> i32\n%bin = and %i, 15u32\natomic.{op} {view}[%bin], {value}"
+            );
+            // Of sixteen words one is out of bounds; long launches and short ones.
+            let kernel = kernel("64, 1, 1", &lines);
+            for groups in [1, 3, 400] {
+                same(&kernel, &[words(25_600, 9), words(15, 3)], &[], &grid(groups));
+            }
+        }
+    }
+}
+
 /// Writes the lines of a random kernel in which invocations exchange words of a shared array.
 struct Writer {
     numbers: Numbers,

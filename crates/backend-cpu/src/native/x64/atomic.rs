@@ -162,7 +162,6 @@ impl Emitter<'_> {
     fn atomic_without_result(&mut self, code: Code, operands: &Operands, is_locked: bool) -> Option<()> {
         let [indices, values] = [INDICES, FIRST].map(|slot| self.layout.save + slot * SLOT);
         let constant = self.program.constant(operands.a).map(|bits| bits as i32);
-        self.spill(&[(operands.words.index, indices)])?;
         if constant.is_none() {
             self.spill(&[(operands.a, values)])?;
         }
@@ -175,8 +174,9 @@ impl Emitter<'_> {
         if let Some(bits) = constant {
             self.assembler.two(Code::Mov_r32_imm32, NEW, bits)?;
         }
+        let index = self.vector(operands.words.index, 0)?;
         for lane in 0..count {
-            self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), frame(indices + 4 * lane))?;
+            self.index_of_lane(index, lane)?;
             if constant.is_none() {
                 self.assembler.two(Code::Mov_r32_rm32, NEW, frame(values + 4 * lane))?;
             }
@@ -187,6 +187,7 @@ impl Emitter<'_> {
         self.assembler.bind(some);
         self.assembler.two(Code::Test_rm32_r32, OLD, OLD)?;
         self.assembler.jump(Code::Je_rel32_64, done)?;
+        self.spill(&[(operands.words.index, indices)])?;
         self.assembler.bind(next);
         self.assembler.two(Code::Tzcnt_r32_rm32, low(LANE), OLD)?;
         self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), of_lane(indices))?;
@@ -201,6 +202,33 @@ impl Emitter<'_> {
         self.assembler.jump(Code::Jne_rel32_64, next)?;
         self.assembler.bind(done);
         Some(())
+    }
+
+    /// Moves a lane of a vector of indices to the register of the address, for all lanes in order.
+    ///
+    /// Not by way of memory: a load of what was stored just before waits until the addresses of all stores between are known,
+    /// and these are the words of the lanes before, whose addresses would depend on such loads themselves.
+    fn index_of_lane(&mut self, index: Register, lane: usize) -> Option<()> {
+        let (whole, part) = (Register::RAX, xmm(self.scratch(1)));
+        let quarter = if lane < 4 { xmm(index) } else { part };
+        if lane >= 4 && lane.is_multiple_of(4) {
+            let extract = self
+                .pick(Code::EVEX_Vextracti32x4_xmmm128_k1z_zmm_imm8, Code::VEX_Vextracti128_xmmm128_ymm_imm8);
+            self.assembler.two_with(extract, part, index, lane as i32 / 4)?;
+        }
+        match lane % 4 {
+            0 => self.assembler.two(
+                self.pick(Code::EVEX_Vmovq_rm64_xmm, Code::VEX_Vmovq_rm64_xmm),
+                whole,
+                quarter,
+            )?,
+            2 => {
+                let extract = self.pick(Code::EVEX_Vpextrq_rm64_xmm_imm8, Code::VEX_Vpextrq_rm64_xmm_imm8);
+                self.assembler.two_with(extract, whole, quarter, 1)?;
+            }
+            _ => self.assembler.two(Code::Shr_rm64_imm8, whole, 32)?,
+        }
+        self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), low(whole))
     }
 
     /// Computes the new value from the old one and an operand in the frame.
