@@ -10,6 +10,9 @@ use fulgurite_spec::{AtomicOp, Type};
 
 use crate::memory::NativeBuffer;
 
+/// Maximum number of words of a worker's own for a buffer: what the second-level cache of a core holds.
+const MOST_WORDS: usize = 1 << 16;
+
 /// An op that combines words in any order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Combination {
@@ -109,10 +112,11 @@ pub(super) fn buffers(tallies: &[Tally]) -> Vec<usize> {
 }
 
 impl Tally {
-    /// Returns words of a worker's own for the buffer, if `invocations` are so many that combining them costs little.
+    /// Returns words of a worker's own for the buffer, if they are few, and so few beside `invocations` that combining them
+    /// costs little.
     pub(super) fn own(self, buffers: &[NativeBuffer<'_>], workers: u64, invocations: u64) -> Option<Own> {
         let words = buffers.get(self.binding)?.words;
-        let is_worth = (words.len() as u64).saturating_mul(4 * workers) <= invocations;
+        let is_worth = words.len() <= MOST_WORDS && words.len() as u64 * 4 * workers <= invocations;
         if !is_worth {
             return None;
         }
@@ -207,6 +211,9 @@ mod tests {
         let buffers = [NativeBuffer { words: &words, bytes: 1024 }];
         let tally = Tally { binding: 0, combination: Combination::And };
         assert!(tally.own(&buffers, 1, 1023).is_none());
+        let many: Vec<AtomicU32> = (0..=MOST_WORDS).map(|_| AtomicU32::new(0)).collect();
+        assert!(tally.own(&[NativeBuffer { words: &many, bytes: 0 }], 1, u64::MAX).is_none());
+        assert!(tally.own(&[NativeBuffer { words: &many[1..], bytes: 0 }], 1, u64::MAX).is_some());
         assert!(tally.own(&buffers, 2, 2047).is_none());
         let own = tally.own(&buffers, 2, 2048).unwrap();
         own.words[3].store(6, Relaxed);
