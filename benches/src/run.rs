@@ -68,7 +68,7 @@ impl<'t> Loaded<'t> {
         self.problem.steps.iter().map(compile).collect()
     }
 
-    /// Compiles the problem's kernels after all passes. Returns `None` if no pass changes any of them.
+    /// Compiles the problem's kernels after the passes. Returns `None` if no pass changes any of them.
     ///
     /// # Errors
     /// Errors in a kernel, or features that the device lacks.

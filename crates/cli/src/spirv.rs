@@ -42,6 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     if args.optimize {
         let mut options = PassOptions::default();
         options.optimize = true;
+        options.device_optimizes = true;
         kernel = optimize(&kernel, &options)?.0;
     }
     let profile = profile(&args.profile, &kernel)?;

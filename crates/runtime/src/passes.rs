@@ -97,6 +97,13 @@ kernel @k workgroup(64, 1, 1) {
         simple.optimizes = false;
         let by_default = fulgurite_ir::text::print(&optimize(&kernel, &none, &simple).unwrap());
         assert_eq!(by_default, optimized);
+        let divides = KERNEL.replace("store %y[%i]", "%j = div %i, 8u32\n  store %y[%j]");
+        let kernel = Arc::new(fulgurite_ir::text::parse(&divides).and_then(fulgurite_ir::verify).unwrap());
+        for (device, op) in [(&device, "div %i, 8u32"), (&simple, "shr %i, 3u32")] {
+            let text = fulgurite_ir::text::print(&optimize(&kernel, &full, device).unwrap());
+            assert!(text.contains(op), "{text}");
+        }
+        let kernel = Arc::new(fulgurite_ir::text::parse(&doubled).and_then(fulgurite_ir::verify).unwrap());
         let given = optimize(&kernel, &none.clone().optimization(OptimizationLevel::None), &simple).unwrap();
         assert!(Arc::ptr_eq(&given, &kernel));
         assert_eq!(text(&none.clone().subgroup_size(64)).unwrap_err().code(), Code::Unsupported);

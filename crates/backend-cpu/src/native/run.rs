@@ -10,7 +10,7 @@ use fulgurite_ir::{Inst, InstKind, VerifiedKernel};
 use super::lower::Rows;
 use super::memory_map::{Frame, Function};
 use super::program::Input;
-use super::tally::{Own, Tally};
+use super::tally::{Copied, Tally};
 use super::x64::Machine;
 use crate::memory::NativeBuffer;
 use crate::poll::{Poll, Stop};
@@ -40,7 +40,7 @@ pub(crate) struct NativeKernel {
     /// The estimated number of instructions that an invocation runs.
     instructions: u64,
     most_words: usize,
-    /// The code for workers that have words of their own for the buffers that are only tallied in, and these buffers.
+    /// The code for workers that have copies of the buffers that are only tallied in, and these buffers.
     tallied: Option<(Function, Vec<Tally>)>,
     kept: Mutex<Vec<Frame>>,
 }
@@ -136,7 +136,7 @@ impl NativeKernel {
         })
     }
 
-    /// Maps code for workers that have words of their own for some buffers.
+    /// Maps code for workers that have copies of some buffers.
     ///
     /// # Errors
     /// The operating system's error.
@@ -193,13 +193,13 @@ impl Running<'_> {
         }
         let mut frame = frame?;
         let mut poll = Poll::new(self.stop);
-        let (function, own) = self.code();
+        let (function, copies) = self.code();
         let mut stood_in = Vec::new();
-        if !own.is_empty() {
+        if !copies.is_empty() {
             stood_in.extend_from_slice(self.buffers);
-            own.iter().for_each(|own| own.stand_in(&mut stood_in));
+            copies.iter().for_each(|copy| copy.stand_in(&mut stood_in));
         }
-        let buffers = if own.is_empty() { self.buffers } else { &stood_in };
+        let buffers = if copies.is_empty() { self.buffers } else { &stood_in };
         let mut callable = function.bind(&mut frame, buffers);
         callable.set_inputs(|input| self.fixed(input));
         let row = match self.native.rows {
@@ -222,20 +222,20 @@ impl Running<'_> {
                 }
             }
         }
-        own.iter().for_each(|own| own.finish(self.buffers));
+        copies.iter().for_each(|copy| copy.finish(self.buffers));
         self.native.keep_frame(frame);
         Ok(())
     }
 
-    /// Returns the code for a worker, and the words of its own for which the code is made.
-    fn code(&self) -> (&Function, Vec<Own>) {
+    /// Returns the code for a worker, and the copies that this code needs: of all buffers that are only tallied in, or of none.
+    fn code(&self) -> (&Function, Vec<Copied>) {
         let common = (&self.native.function, Vec::new());
         let Some((function, tallies)) = &self.native.tallied else { return common };
         let grid = self.launch.grid().into_iter().map(u64::from);
         let invocations =
             grid.fold(u64::from(self.native.kernel.workgroup_invocations()), u64::saturating_mul);
-        let own = tallies.iter().map(|tally| tally.own(self.buffers, self.workers, invocations));
-        own.collect::<Option<_>>().map_or(common, |own| (function, own))
+        let copies = tallies.iter().map(|tally| tally.copy(self.buffers, self.workers, invocations));
+        copies.collect::<Option<_>>().map_or(common, |copies| (function, copies))
     }
 
     /// Returns the value of an input that is the same for the whole launch.

@@ -10,6 +10,7 @@ mod types;
 
 pub use run::{MATRICES, reference_like, run};
 
+use fulgurite_spec::ScalarType;
 use types::{TYPES, literal, plain, scalar_of};
 
 /// Words that each invocation may write.
@@ -93,7 +94,8 @@ struct Writer<'b> {
     /// Types of values beyond [`TYPES`].
     more: Vec<&'static str>,
     accuracy: Accuracy,
-    /// Whether there are neither matrices nor traps, which the CPU backend interprets.
+    /// Whether it has nothing for which the CPU backend interprets kernels: matrices, traps, `f64`, indices of 64 bits and workgroups
+    /// of few or several rows.
     is_simple: bool,
 }
 
@@ -294,11 +296,19 @@ impl Writer<'_> {
 
 /// Generates a kernel.
 pub fn kernel(mut numbers: Numbers<'_>, accuracy: Accuracy) -> RandomKernel {
-    let (is_simple, more) = (numbers.below(3) == 0, types::more(&mut numbers));
+    let is_simple = numbers.below(3) == 0;
+    let mut more = types::more(&mut numbers);
+    if is_simple {
+        more.retain(|ty| plain(ty).scalar != ScalarType::F64);
+    }
     let mut writer =
         Writer { numbers, text: String::new(), values: Vec::new(), next: 0, more, accuracy, is_simple };
     let sizes = [[1, 1, 1], [3, 1, 1], [5, 7, 1], [64, 1, 1], [33, 2, 2], [100, 1, 1]];
-    let [x, y, z] = sizes[writer.numbers.below(sizes.len())];
+    let mut size = sizes[writer.numbers.below(sizes.len())];
+    if is_simple {
+        size = [size[0].max(32), 1, 1];
+    }
+    let [x, y, z] = size;
     let count = x * y * z;
     writer.text += &format!(
         "fulgurite 1\nkernel @random workgroup({x}, {y}, {z}) {{\nbuffer %in: read u32[]\n\
@@ -358,6 +368,10 @@ pub fn kernel(mut numbers: Numbers<'_>, accuracy: Accuracy) -> RandomKernel {
         };
         let at = writer.define("u32", format!("add %own, {slot}u32"));
         writer.text += &format!("store %out[{at}], {value}\n");
+    }
+    if writer.numbers.below(2) == 0 {
+        // Where it is not loaded, the buffer is only tallied in, which backends may make use of.
+        writer.define("u32", "load %kept[%flat]".to_owned());
     }
     let word = writer.digest(0, 2, usize::MAX);
     writer.text += &format!("atomic.xor %kept[%flat], {word}\n}}\n");

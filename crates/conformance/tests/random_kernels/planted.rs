@@ -24,6 +24,7 @@ pub(crate) const PLANTED: &[Planted] = &[
     ("minimum taken for the first operand", |k| {
         scalars(k, Op::Min, |_, operands| operands[1] = operands[0]);
     }),
+    ("products with a literal zero taken for zero", zero_products),
     ("loads of one place merged across stores", merge_loads),
     ("loads hoisted out of loops that store", hoist_loads),
     ("stores forwarded across barriers", |k| forward_stores(k, false)),
@@ -62,6 +63,21 @@ fn replace(kernel: &mut Kernel, by: &HashMap<ValueId, ValueId>) {
             Terminator::Condition(go) => change(go),
         }
     }
+}
+
+/// Replaces products of floats with a literal zero by that zero, as if there were no infinities and NaNs.
+fn zero_products(kernel: &mut Kernel) {
+    let mut by = HashMap::new();
+    for inst in &kernel.insts {
+        let InstKind::Scalar { op: Op::Mul, operands, .. } = &inst.kind else { continue };
+        let is_zero = |value: &&ValueId| {
+            kernel.literal(**value).is_some_and(|literal| literal.ty.is_float() && literal.bits == 0)
+        };
+        if let Some(zero) = operands.iter().find(is_zero) {
+            by.insert(inst.results[0], *zero);
+        }
+    }
+    replace(kernel, &by);
 }
 
 fn merge_loads(kernel: &mut Kernel) {

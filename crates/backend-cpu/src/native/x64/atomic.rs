@@ -204,7 +204,8 @@ impl Emitter<'_> {
         Some(())
     }
 
-    /// Moves a lane of a vector of indices to the register of the address, for all lanes in order.
+    /// Moves a lane of a vector of indices to the register of the address. To be called for lanes 0, 1, 2 and so on: RAX and the
+    /// second scratch vector carry lanes to the next call.
     ///
     /// Not by way of memory: a load of what was stored just before waits until the addresses of all stores between are known,
     /// and these are the words of the lanes before, whose addresses would depend on such loads themselves.

@@ -15,6 +15,7 @@ impl Writer<'_> {
             10 => self.consecutive_loads(&index),
             11 => self.consecutive_stores(),
             7 => self.define("u32x2", format!("load %in2[{index}]")),
+            8 if self.is_simple => self.define("i32", format!("load %ini[{index}]")),
             8 => {
                 let (wide, high) = (self.name(), self.numbers.below(2) * 32);
                 self.text +=
@@ -193,7 +194,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes a fence, or a trap: mostly one that nothing reaches, which only a run can tell.
+    /// Writes a fence or a trap, which is usually unreachable, but not provably so.
     fn trap_or_fence(&mut self) -> String {
         if self.is_simple || self.numbers.below(2) == 0 {
             self.text += self.numbers.pick(&["fence\n", "fence[acquire, workgroup]\n", "fence[release]\n"]);

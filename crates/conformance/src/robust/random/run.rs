@@ -17,7 +17,7 @@ pub const MATRICES: Range<usize> = 6..9;
 /// The buffer for matrices of floats, which are not converted to words.
 const FLOATS: usize = 7;
 
-/// The buffers that are initialized: what is loaded, and what atomics change.
+/// The buffers that do not begin as zeros: `%in`, `%vectors` and `%sums`.
 const INITIALIZED: [usize; 3] = [0, 1, 3];
 const WORKGROUPS: u32 = 3;
 /// Timeout of a launch, which takes milliseconds.

@@ -91,15 +91,16 @@ impl Writer<'_> {
 
     /// Writes any op of the op table, on a type of the kernel if there is one for it.
     fn any_op(&mut self) {
-        let accuracy = self.accuracy;
-        let is_scalar = |row: &&OpInfo| Type::all().any(|ty| fits(row, ty, accuracy));
+        let (accuracy, is_simple) = (self.accuracy, self.is_simple);
+        let all = || Type::all().filter(|ty| !is_simple || ty.scalar != ScalarType::F64);
+        let is_scalar = |row: &&OpInfo| all().any(|ty| fits(row, ty, accuracy));
         let rows: Vec<&OpInfo> = OPS.iter().filter(is_scalar).collect();
         let row = rows[self.numbers.below(rows.len())];
         let Semantics::Scalar { operands, outcome, .. } = row.semantics else { return };
         let mut types: Vec<Type> = TYPES.iter().chain(&self.more).map(|ty| plain(ty)).collect();
         types.retain(|ty| fits(row, *ty, accuracy));
         if types.is_empty() {
-            types = Type::all().filter(|ty| fits(row, *ty, accuracy)).collect();
+            types = all().filter(|ty| fits(row, *ty, accuracy)).collect();
         }
         let main = types[self.numbers.below(types.len())];
         let ty = name_of(main);
@@ -124,8 +125,8 @@ impl Writer<'_> {
                 Type::scalar(wide.into_iter().find(|ty| ty.size() == main.size()).unwrap_or(ScalarType::U32))
             }
             Outcome::Stated | Outcome::Unpacked => {
-                let all: Vec<Type> = Type::all().filter(|to| is_stated(row.op, main, *to)).collect();
-                all[self.numbers.below(all.len())]
+                let stated: Vec<Type> = all().filter(|to| is_stated(row.op, main, *to)).collect();
+                stated[self.numbers.below(stated.len())]
             }
         };
         let result = name_of(result);
@@ -141,24 +142,27 @@ impl Writer<'_> {
         if matches!(op, Op::Bitcast | Op::Pack) { self.with_certain_bits(value, ty) } else { value }
     }
 
-    /// Replaces what backends may replace: a NaN by another, and a zero by that of the other sign.
+    /// Returns a value whose bits are the same on every backend: any NaN may replace another, and `min` and `max` may return either
+    /// zero. A NaN becomes 1.75, which is rare otherwise.
     fn with_certain_bits(&mut self, value: String, ty: &'static str) -> String {
         let plain = plain(ty);
         if !plain.scalar.is_float() {
             return value;
         }
-        let zero = format!("0.0{}", plain.scalar.name());
-        let zero = match plain.lanes.count() {
-            1 => zero,
-            count => self.define(ty, format!("construct {}", vec![zero; count as usize].join(", "))),
-        };
+        let [zero, instead] = ["0.0", "1.75"].map(|number| {
+            let number = format!("{number}{}", plain.scalar.name());
+            match plain.lanes.count() {
+                1 => number,
+                count => self.define(ty, format!("construct {}", vec![number; count as usize].join(", "))),
+            }
+        });
         let sum = self.define(ty, format!("add {value}, {zero}"));
         let truth = name_of(plain.with_scalar(ScalarType::Bool));
         let is_nan = self.define(truth, format!("is_nan {sum}"));
-        self.define(ty, format!("select {is_nan}, {zero}, {sum}"))
+        self.define(ty, format!("select {is_nan}, {instead}, {sum}"))
     }
 
-    /// Returns a `u32` that depends on every bit of a scalar or vector.
+    /// Returns a `u32` that depends on every bit of a scalar or vector, but for the signs of zeros and the bits of NaNs.
     fn word_of(&mut self, value: &str, ty: &'static str) -> String {
         let plain = plain(ty);
         let element = scalar_of(ty);
@@ -177,7 +181,7 @@ impl Writer<'_> {
         all.unwrap_or_default()
     }
 
-    /// Returns a `u32` that depends on every bit of a scalar.
+    /// Does for a scalar what [`word_of`](Self::word_of) does.
     fn scalar_word(&mut self, value: String, ty: ScalarType) -> String {
         let name = name_of(Type::scalar(ty));
         let value = self.with_certain_bits(value, name);
