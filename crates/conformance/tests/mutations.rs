@@ -426,7 +426,15 @@ fn the_command_says_whether_a_backend_passes() {
         let info = AdapterInfo::new(AdapterKind::Interpreter, 1, open().snapshot().clone());
         let mut registry = Registry::new();
         registry.register(SingleDevice::new(info, move |_| Ok(open()))).unwrap();
-        let line = Line::parse_from(["conformance", "--suite", "ops", "--only", "sub u32"]);
+        let line = Line::parse_from([
+            "conformance",
+            "--backend",
+            "reference",
+            "--suite",
+            "ops",
+            "--only",
+            "sub u32",
+        ]);
         assert_eq!(command::run(&registry, &line.args, &[]).unwrap(), passes);
     }
 }
