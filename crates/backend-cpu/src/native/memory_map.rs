@@ -14,9 +14,9 @@
 //!   itself. No index depends on a value that was loaded before the comparison and is loaded again after it,
 //!   whatever other threads write: a value stays in a register, or is kept across barriers in the frame, which one
 //!   thread has to itself, and there an index and what it was compared with belong to the same vector.
-//! - Atomic ops on buffers are locked instructions, unless the worker has its own copy of the buffer's words
-//!   (`tally.rs`), which no other thread accesses and which outlives the calls. Those on shared arrays are not locked,
-//!   because a shared array is in the frame of the one thread that runs its workgroup.
+//! - Atomic ops on buffers are locked instructions, unless the worker updates its own copy of the buffer's words
+//!   (`tally.rs`). No other thread accesses a copy, and it lives until the calls have returned. Atomic ops on shared
+//!   arrays are not locked: a shared array is in the frame of the one thread that runs its workgroup.
 //! - Other threads may access the same words: other workers of the launch, and readers of a buffer that the launch
 //!   reads. Rust code accesses them atomically only. Generated code uses plain instructions of the machine, which is no
 //!   data race in the sense of Rust: those are the accesses that the optimizer of the Rust compiler may assume things

@@ -1,5 +1,6 @@
 //! Launches of native code: rows of invocations, or whole workgroups, spread over the workers of the pool.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -194,13 +195,12 @@ impl Running<'_> {
         let mut frame = frame?;
         let mut poll = Poll::new(self.stop);
         let (function, copies) = self.code();
-        let mut stood_in = Vec::new();
-        if !copies.is_empty() {
-            stood_in.extend_from_slice(self.buffers);
-            copies.iter().for_each(|copy| copy.stand_in(&mut stood_in));
+        // Launches without copies allocate nothing here.
+        let mut buffers = Cow::Borrowed(self.buffers);
+        for copy in &copies {
+            copy.stand_in(buffers.to_mut());
         }
-        let buffers = if copies.is_empty() { self.buffers } else { &stood_in };
-        let mut callable = function.bind(&mut frame, buffers);
+        let mut callable = function.bind(&mut frame, &buffers);
         callable.set_inputs(|input| self.fixed(input));
         let row = match self.native.rows {
             Rows::WholeWorkgroups => self.native.kernel.workgroup_invocations().into(),

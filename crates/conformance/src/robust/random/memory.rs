@@ -149,7 +149,7 @@ impl Writer<'_> {
         last
     }
 
-    /// Changes a word of the invocation atomically, which no other invocation does, so that the old value is certain.
+    /// Updates one of the invocation's own words atomically. No other invocation accesses it, so the old value is deterministic.
     fn own_atomic(&mut self) -> String {
         let (value, slot) = (self.value("u32"), self.numbers.below(OWN as usize));
         let at = self.behind("%own", slot);

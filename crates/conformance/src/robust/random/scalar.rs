@@ -1,7 +1,7 @@
 //! Ops on scalars and vectors in random kernels, and the words by which their results are told apart.
 
 use fulgurite_spec::{
-    FloatContract, LaneRule, OPS, Op, OpInfo, Operand, Outcome, ScalarType, Semantics, Type,
+    FloatContract, LaneRule, OPS, Op, OpInfo, Operand, Outcome, ScalarType, Semantics, Type, eval,
 };
 
 use super::types::{SCALARS, TYPES, name_of, plain, scalar_of};
@@ -114,25 +114,16 @@ impl Writer<'_> {
                 Operand::Element => self.value(name_of(main.element())),
             })
             .collect();
+        let mut results = results(row.op, outcome, main);
+        results.retain(|ty| !is_simple || ty.scalar != ScalarType::F64);
         let mut instruction = format!("{} {}", row.mnemonic, operands.join(", "));
-        let result = match outcome {
-            Outcome::Same => main,
-            Outcome::BoolLanes => main.with_scalar(ScalarType::Bool),
-            Outcome::U32Lanes => main.with_scalar(ScalarType::U32),
-            Outcome::Element => main.element(),
-            Outcome::Packed => {
-                let wide = [ScalarType::U16, ScalarType::U32, ScalarType::U64];
-                Type::scalar(wide.into_iter().find(|ty| ty.size() == main.size()).unwrap_or(ScalarType::U32))
-            }
-            Outcome::Stated | Outcome::Unpacked => {
-                let stated: Vec<Type> = all().filter(|to| is_stated(row.op, main, *to)).collect();
-                stated[self.numbers.below(stated.len())]
-            }
+        let result = if row.op.states_result() {
+            let stated = name_of(results[self.numbers.below(results.len())]);
+            instruction += &format!(" -> {stated}");
+            stated
+        } else {
+            name_of(results[0])
         };
-        let result = name_of(result);
-        if matches!(outcome, Outcome::Stated | Outcome::Unpacked) {
-            instruction += &format!(" -> {result}");
-        }
         self.define(result, instruction);
     }
 
@@ -185,14 +176,12 @@ impl Writer<'_> {
     fn scalar_word(&mut self, value: String, ty: ScalarType) -> String {
         let name = name_of(Type::scalar(ty));
         let value = self.with_certain_bits(value, name);
-        let (value, ty) = match ty.is_float() {
-            false => (value, ty),
-            true => {
-                let bits = [ScalarType::U16, ScalarType::U32, ScalarType::U64];
-                let bits = bits.into_iter().find(|bits| bits.size() == ty.size()).unwrap_or(ScalarType::U32);
+        let (value, ty) = match ty.unsigned() {
+            Some(bits) if ty.is_float() => {
                 let name = name_of(Type::scalar(bits));
                 (self.define(name, format!("bitcast {value} -> {name}")), bits)
             }
+            _ => (value, ty),
         };
         if ty == ScalarType::U32 {
             return value;
@@ -256,20 +245,18 @@ fn fits(row: &OpInfo, main: Type, accuracy: Accuracy) -> bool {
         LaneRule::VectorOnly => main.is_vector(),
         LaneRule::ScalarOnly => main.is_scalar(),
     };
-    let has_result = match outcome {
-        Outcome::Same | Outcome::BoolLanes | Outcome::U32Lanes | Outcome::Element => true,
-        Outcome::Packed => [2, 4, 8].contains(&main.size()),
-        Outcome::Stated | Outcome::Unpacked => Type::all().any(|to| is_stated(row.op, main, to)),
-    };
-    domain.contains(main.scalar) && has_lanes && has_result && is_equal
+    domain.contains(main.scalar) && has_lanes && is_equal && !results(row.op, outcome, main).is_empty()
 }
 
-/// Returns whether `op` on `from` may have the stated type `to`.
-fn is_stated(op: Op, from: Type, to: Type) -> bool {
-    let is_number = to.scalar != ScalarType::Bool;
-    match op {
-        Op::Bitcast => to.lanes == from.lanes && is_number && to.scalar.size() == from.scalar.size(),
-        Op::Unpack => to.is_vector() && is_number && to.size() == from.size(),
-        _ => to.lanes == from.lanes,
+/// Returns the types that a result of `op` on the main type may have.
+fn results(op: Op, outcome: Outcome, main: Type) -> Vec<Type> {
+    if !op.states_result() {
+        return eval::result_type(outcome, main, None).into_iter().collect();
     }
+    let keeps_bits = |to: Type| to.scalar != ScalarType::Bool && to.size() == main.size();
+    Type::all()
+        .filter(|to| {
+            eval::result_type(outcome, main, Some(*to)).is_some() && (op == Op::Convert || keeps_bits(*to))
+        })
+        .collect()
 }

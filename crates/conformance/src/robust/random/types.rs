@@ -8,7 +8,7 @@ use super::Numbers;
 
 /// The types that every kernel has values of, scalars first.
 pub(super) const TYPES: [&str; 7] = ["u32", "i32", "f32", "bool", "u32x2", "f32x4", "i32x4"];
-/// How many of [`TYPES`] are scalars.
+/// The number of scalars at the beginning of [`TYPES`].
 pub(super) const SCALARS: usize = 4;
 
 /// Every scalar and vector type, with its name.
