@@ -197,6 +197,16 @@ fn saxpy_of(a: f32, x: Vec<f32>, y: Vec<f32>) -> Problem {
     }
 }
 
+/// The same as `saxpy`, by a kernel that leaves the bounds of its accesses to the language.
+pub fn saxpy_implicit(scale: Scale) -> Problem {
+    let mut problem = saxpy(scale.pick([1000, 1 << 20, 1 << 24, 1 << 27]));
+    problem.name = "saxpy, implicit guards";
+    for step in &mut problem.steps {
+        (step.name, step.text) = ("saxpy_implicit", text!("/kernels/", "saxpy_implicit"));
+    }
+    problem
+}
+
 /// y = xᵀ, of random bits.
 fn transpose(rows: u32, columns: u32) -> Problem {
     transpose_of(rows, columns, Random::new(1).words(rows as usize * columns as usize))

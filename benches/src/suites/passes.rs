@@ -11,7 +11,7 @@ use fulgurite_runtime::Device;
 use super::Session;
 use super::kernels::{TIMEOUT, inputs, size, work};
 use crate::measurement::Amount;
-use crate::problems::{NAMES, Problem, Scale, problem, rivals};
+use crate::problems::{NAMES, Problem, Scale, problem, rivals, saxpy_implicit};
 use crate::run::Loaded;
 use crate::target::Target;
 use crate::timing::{Work, by_itself};
@@ -22,9 +22,12 @@ const AS_GIVEN: &str = "as given";
 pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<()> {
     let scale = session.scale(target)?;
     for name in NAMES {
-        let Some(problem) = session.may_want(name).then(|| problem(name, scale)).flatten() else { continue };
-        let name = format!("{}, {}", problem.name, problem.size);
-        session.each(&name, |session| measure(session, target, &name, problem));
+        if session.may_want(name) {
+            named(session, target, problem(name, scale));
+        }
+    }
+    if session.may_want("saxpy") {
+        named(session, target, Some(saxpy_implicit(scale)));
     }
     for rival in rivals() {
         // An interpreter takes minutes for the larger ones.
@@ -66,6 +69,13 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
         });
     }
     Ok(())
+}
+
+/// Measures a problem, if there is one of this name, under its name and size.
+fn named(session: &mut Session<'_>, target: &Target, problem: Option<Problem>) {
+    let Some(problem) = problem else { return };
+    let name = format!("{}, {}", problem.name, problem.size);
+    session.each(&name, |session| measure(session, target, &name, problem));
 }
 
 /// Measures a problem whose kernels the passes change.

@@ -11,6 +11,7 @@ pub mod walk;
 pub use bounds::BoundsMap;
 pub use divisibility::DivisibilityMap;
 pub use needs::needs;
+pub use numbering::equal_lengths;
 pub use ranges::{Range, RangeMap};
 pub use uniformity::{Uniformity, UniformityMap};
 pub use walk::{Event, Instructions, Walk, instructions, operands, used_values};

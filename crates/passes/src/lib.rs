@@ -11,8 +11,10 @@ mod dead_code;
 mod fast_math;
 mod float_budget;
 mod forward;
+mod guards;
 mod hoist;
 mod if_convert;
+mod implied;
 mod least_profile;
 mod replacement;
 mod scan;
@@ -30,8 +32,8 @@ use fulgurite_ir::{Kernel, VerifiedKernel};
 use fulgurite_spec::Diagnostics;
 
 /// The passes that find more for each other, in the order in which they run.
-const ROUND: [Pass; 6] =
-    [simplify::PASS, common::PASS, if_convert::PASS, unroll::PASS, forward::PASS, hoist::PASS];
+const ROUND: [Pass; 7] =
+    [simplify::PASS, common::PASS, implied::PASS, if_convert::PASS, unroll::PASS, forward::PASS, hoist::PASS];
 /// The number of times that they run at most.
 const MOST_ROUNDS: usize = 4;
 
@@ -154,6 +156,10 @@ fn transform(
         // Later, so that all passes before it see what is stored and loaded, element by element.
         if change.optimize(&vectorize::PASS) {
             change.optimize(&simplify::PASS);
+            change.optimize(&common::PASS);
+            change.optimize(&dead_code::PASS);
+        }
+        if change.optimize(&guards::PASS) {
             change.optimize(&common::PASS);
             change.optimize(&dead_code::PASS);
         }

@@ -13,6 +13,7 @@ mod bytes;
 mod compose;
 mod control;
 mod convert;
+mod divide;
 mod group;
 mod half;
 mod local;

@@ -497,6 +497,63 @@ fn loads_stay_before_stores_that_follow_them() {
 }
 
 #[test]
+fn divisions_by_literals_are_those_by_values() {
+    let mut numbers = Numbers(0x30d1);
+    for ty in ["u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64"] {
+        let (bits, is_signed) = (ty[1..].parse::<u32>().unwrap(), ty.starts_with('i'));
+        let top = 1_u64 << (bits - 1);
+        let mut divisors =
+            vec![0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 25, 28, 100, 125, top, top - 1, top + 1, top / 2];
+        divisors.extend(
+            (0..12).map(|_| {
+                (u64::from(numbers.next()) << 32 | 1) >> (64 - bits) >> (numbers.next() % (bits - 1))
+            }),
+        );
+        let opposites: Vec<u64> = divisors.iter().map(|divisor| divisor.wrapping_neg()).collect();
+        divisors.extend(opposites);
+        divisors.iter_mut().for_each(|divisor| *divisor &= top | (top - 1));
+        let mut dividends: Vec<u64> =
+            (0..64).map(|_| u64::from(numbers.next()) << 32 | u64::from(numbers.next())).collect();
+        let shifted: Vec<u64> = dividends.iter().map(|number| number >> (numbers.next() % 64)).collect();
+        dividends.extend(shifted);
+        for divisor in &divisors {
+            let factor = u64::from(numbers.next() >> (numbers.next() % 32));
+            let near = divisor.wrapping_mul(factor);
+            dividends.extend([
+                near.wrapping_sub(1),
+                near,
+                *divisor,
+                divisor.wrapping_sub(1),
+                top.wrapping_sub(*divisor),
+            ]);
+        }
+        let count = divisors.len() as u32;
+        let mut body = format!(
+            "buffer %x: read u64[]\nbuffer %y: read_write u64[]\n%i = global_id.x\n%w = load %x[%i]\n%v = convert %w -> {ty}\n\
+             %base = mul %i, {}u32\n",
+            2 * count
+        );
+        for (divisor, place) in divisors.iter().zip(0..) {
+            let literal = if is_signed {
+                ((divisor << (64 - bits)).cast_signed() >> (64 - bits)).to_string()
+            } else {
+                divisor.to_string()
+            };
+            for (op, at) in [("div", 2 * place), ("rem", 2 * place + 1)] {
+                body += &format!(
+                    "%r{at} = {op} %v, {literal}{ty}\n%u{at} = convert %r{at} -> u64\n%a{at} = add %base, {at}u32\nstore %y[%a{at}], %u{at}\n"
+                );
+            }
+        }
+        let kernel = kernel("64, 1, 1", &body);
+        let groups = dividends.len().div_ceil(64) as u32;
+        let results = vec![0; dividends.len() * count as usize * 4];
+        let words = dividends.iter().flat_map(|number| [*number as u32, (*number >> 32) as u32]).collect();
+        same(&kernel, &[words, results], &[], &grid(groups));
+    }
+}
+
+#[test]
 fn control_of_floats_in_the_caller_changes_nothing() {
     // One workgroup runs on the calling thread.
     let halved = kernel(

@@ -84,6 +84,9 @@ pub struct RandomKernel {
     pub invocations: u32,
 }
 
+/// The operands of a comparison, with their type.
+type Compared = (&'static str, [String; 2]);
+
 /// Generates the text of a kernel.
 struct Writer<'b> {
     numbers: Numbers<'b>,
@@ -91,6 +94,8 @@ struct Writer<'b> {
     /// Names in scope, with their types. A uniform `u32` is also listed as `uniform`.
     values: Vec<(String, &'static str)>,
     next: u32,
+    /// What the last condition compares.
+    compared: Option<Compared>,
     /// Types of values beyond [`TYPES`].
     more: Vec<&'static str>,
     accuracy: Accuracy,
@@ -141,17 +146,52 @@ impl Writer<'_> {
     }
 
     fn condition(&mut self) -> String {
+        self.compared = None;
         if self.numbers.below(3) == 0 {
             return self.value("bool");
         }
         let ty = ["u32", "i32", "f32"][self.numbers.below(3)];
-        let (a, b) = (self.value(ty), self.value(ty));
+        let mut operands = [self.value(ty), self.value(ty)];
+        if ty == "f32" && self.numbers.below(2) == 0 {
+            // A NaN, which few values are.
+            operands[0] = self.define(ty, format!("add {}, nan:0x7fc00000:f32", operands[0]));
+        }
+        self.comparison(ty, &operands)
+    }
+
+    fn comparison(&mut self, ty: &'static str, [a, b]: &[String; 2]) -> String {
+        self.compared = Some((ty, [a.clone(), b.clone()]));
         let op = self.numbers.pick(&["lt", "le", "gt", "ge", "eq", "ne"]);
         self.define("bool", format!("{op} {a}, {b}"))
     }
 
-    fn region(&mut self, depth: u32, uniform: bool, results: &[&'static str]) {
+    /// Compares the operands of the condition of this arm again, in any order.
+    fn compare_again(&mut self, compared: Option<Compared>) {
+        if let Some((ty, [a, b])) = compared {
+            let again = if self.numbers.below(2) == 0 { [a, b] } else { [b, a] };
+            let result = self.comparison(ty, &again);
+            if self.numbers.below(2) == 0 {
+                self.text += &format!("if {result} {{\natomic.xor %kept[%flat], 0x9e3779b9u32\n}}\n");
+            }
+            if self.numbers.below(3) == 0 {
+                self.define("bool", format!("not {result}"));
+            }
+        }
+    }
+
+    /// Writes an arm of an `if`.
+    fn arm(&mut self, depth: u32, uniform: bool, results: &[&'static str], compared: Option<Compared>) {
         let outer = self.values.len();
+        self.compare_again(compared);
+        self.rest_of_region(outer, depth, uniform, results);
+    }
+
+    fn region(&mut self, depth: u32, uniform: bool, results: &[&'static str]) {
+        self.rest_of_region(self.values.len(), depth, uniform, results);
+    }
+
+    /// Writes what follows in a region before which there were `outer` values.
+    fn rest_of_region(&mut self, outer: usize, depth: u32, uniform: bool, results: &[&'static str]) {
         self.block(depth + 1, uniform);
         if self.numbers.below(2) == 0 {
             self.keep(outer);
@@ -183,9 +223,8 @@ impl Writer<'_> {
 
     /// Returns a condition that is uniform in the workgroup.
     fn uniform_condition(&mut self) -> String {
-        let (a, b) = (self.value("uniform"), self.value("uniform"));
-        let op = self.numbers.pick(&["lt", "le", "eq", "ne"]);
-        self.define("bool", format!("{op} {a}, {b}"))
+        let operands = [self.value("uniform"), self.value("uniform")];
+        self.comparison("u32", &operands)
     }
 
     fn control(&mut self, depth: u32, uniform: bool) {
@@ -218,10 +257,11 @@ impl Writer<'_> {
                 let condition = if uniform { self.uniform_condition() } else { self.condition() };
                 let types =
                     if results.is_empty() { String::new() } else { format!(" -> {}", results.join(", ")) };
+                let compared = self.compared.take();
                 self.text += &format!("{equals}if {condition}{types} {{\n");
-                self.region(depth, uniform, &results);
+                self.arm(depth, uniform, &results, compared.clone());
                 self.text += "} else {\n";
-                self.region(depth, uniform, &results);
+                self.arm(depth, uniform, &results, compared);
             }
             2 => {
                 let trips = if uniform {
@@ -301,8 +341,16 @@ pub fn kernel(mut numbers: Numbers<'_>, accuracy: Accuracy) -> RandomKernel {
     if is_simple {
         more.retain(|ty| plain(ty).scalar != ScalarType::F64);
     }
-    let mut writer =
-        Writer { numbers, text: String::new(), values: Vec::new(), next: 0, more, accuracy, is_simple };
+    let mut writer = Writer {
+        numbers,
+        text: String::new(),
+        values: Vec::new(),
+        next: 0,
+        compared: None,
+        more,
+        accuracy,
+        is_simple,
+    };
     let sizes = [[1, 1, 1], [3, 1, 1], [5, 7, 1], [64, 1, 1], [33, 2, 2], [100, 1, 1]];
     let mut size = sizes[writer.numbers.below(sizes.len())];
     if is_simple {

@@ -153,11 +153,13 @@ fn optimized_kernels_give_the_same_results() {
     let passes = [
         "simplify",
         "common",
+        "implied",
         "if_convert",
         "unroll",
         "forward",
         "hoist",
         "vectorize",
+        "guards",
         "strength",
         "dead_code",
     ];

@@ -40,6 +40,10 @@ pub(crate) const PLANTED: &[Planted] = &[
     ("stores moved down past loads and stores", sink_stores),
     ("loads moved up past stores", raise_loads),
     ("stores hoisted out of conditions", hoist_conditional_stores),
+    ("conditions of arms taken for true everywhere", decide_everywhere),
+    ("comparisons taken for opposites of earlier ones, also of NaNs", negate_earlier_comparisons),
+    ("stores guarded by the bound of another access", |k| guard(k, true)),
+    ("what is computed from loads out of bounds taken for zero", |k| guard(k, false)),
 ];
 
 /// Calls `change` with every `op` and its operands.
@@ -369,5 +373,113 @@ fn hoist_conditional_stores(kernel: &mut Kernel) {
             list.push(id);
         }
         kernel.blocks[outer].insts = list;
+    }
+}
+
+/// Replaces the condition of each `if` by true where the `if` does not use it.
+fn decide_everywhere(kernel: &mut Kernel) {
+    let yes = kernel.add_value(Type::BOOL, ValueDef::Const(Const(1)), None);
+    let ifs: Vec<(InstId, ValueId)> = instructions(kernel)
+        .filter_map(|id| match kernel.inst(id).kind.control() {
+            Some(Control::If { condition, .. }) => Some((id, condition)),
+            _ => None,
+        })
+        .collect();
+    replace(kernel, &ifs.iter().map(|(_, condition)| (*condition, yes)).collect());
+    for (id, first) in ifs {
+        if let InstKind::If { condition, .. } = &mut kernel.insts[id.index()].kind {
+            *condition = first;
+        }
+    }
+}
+
+/// Replaces a second comparison of the same operands by what the first one says if no operand is a NaN.
+fn negate_earlier_comparisons(kernel: &mut Kernel) {
+    // The comparisons in the open blocks, by op and operands, and the blocks.
+    let mut first: Vec<((Op, [ValueId; 2]), InstId, BlockId)> = Vec::new();
+    let mut open = Vec::new();
+    for event in Walk::new(kernel).collect::<Vec<_>>() {
+        match event {
+            Event::Enter(block) => open.push(block),
+            Event::Exit(block) => {
+                open.pop();
+                first.retain(|(_, _, home)| *home != block);
+            }
+            Event::Inst(_) | Event::Done(_) => {}
+        }
+        let (Event::Inst(id), Some(home)) = (event, open.last()) else { continue };
+        let InstKind::Scalar { op, operands, .. } = &kernel.inst(id).kind else { continue };
+        let ([a, b], Op::Lt | Op::Le | Op::Gt | Op::Ge) = (&operands[..], op) else { continue };
+        let (a, b) = (*a, *b);
+        let opposites = match op {
+            Op::Lt => [(Op::Ge, [a, b]), (Op::Le, [b, a])],
+            Op::Le => [(Op::Gt, [a, b]), (Op::Lt, [b, a])],
+            Op::Gt => [(Op::Le, [a, b]), (Op::Ge, [b, a])],
+            _ => [(Op::Lt, [a, b]), (Op::Gt, [b, a])],
+        };
+        match first.iter().find(|(compared, _, _)| opposites.contains(compared)) {
+            Some((_, earlier, _)) => {
+                let operands = Operands::new(&[kernel.inst(*earlier).results[0]]);
+                let mode = FloatMode::Default;
+                kernel.insts[id.index()].kind = InstKind::Scalar { op: Op::Not, operands, mode };
+            }
+            None => first.push(((*op, [a, b]), id, *home)),
+        }
+    }
+}
+
+/// Selects, where the index of the last load of the block is out of bounds, the old element for what is stored elsewhere, or
+/// zero for what is computed from words that were loaded.
+fn guard(kernel: &mut Kernel, stores: bool) {
+    for block in 0..kernel.blocks.len() {
+        let block = BlockId::new(block);
+        let mut last: Option<(Memory, ValueId, ValueId)> = None;
+        for id in core::mem::take(&mut kernel.blocks[block.index()].insts) {
+            let location = kernel.location;
+            let inst = kernel.inst(id).clone();
+            let is_small = |memory| kernel.len_type(memory) == Type::U32;
+            match (inst.kind, last) {
+                (InstKind::Load { memory, index }, _)
+                    if is_small(memory)
+                        && kernel.ty(index) == Type::U32
+                        && kernel.ty(inst.results[0]) == Type::U32 =>
+                {
+                    last = Some((memory, index, inst.results[0]));
+                }
+                (InstKind::Store { memory, index, value }, Some((guarding, guarded, _)))
+                    if stores && index != guarded =>
+                {
+                    let len =
+                        kernel.add_inst(block, InstKind::Len { memory: guarding }, &[Type::U32], location);
+                    let inside =
+                        append(kernel, block, Op::Lt, [guarded, kernel.inst(len).results[0]], Type::BOOL);
+                    let ty = kernel.ty(value);
+                    let old = kernel.add_inst(block, InstKind::Load { memory, index }, &[ty], location);
+                    let operands = Operands::new(&[inside, value, kernel.inst(old).results[0]]);
+                    let kind = InstKind::Scalar { op: Op::Select, operands, mode: FloatMode::Default };
+                    let selected = kernel.add_inst(block, kind, &[ty], location);
+                    let value = kernel.inst(selected).results[0];
+                    kernel.insts[id.index()].kind = InstKind::Store { memory, index, value };
+                }
+                (InstKind::Scalar { ref operands, .. }, Some((memory, index, loaded)))
+                    if !stores && operands.contains(&loaded) && kernel.ty(inst.results[0]) == Type::U32 =>
+                {
+                    kernel.blocks[block.index()].insts.push(id);
+                    let len = kernel.add_inst(block, InstKind::Len { memory }, &[Type::U32], location);
+                    let inside =
+                        append(kernel, block, Op::Lt, [index, kernel.inst(len).results[0]], Type::BOOL);
+                    let zero = literal(kernel, 0);
+                    let operands = Operands::new(&[inside, inst.results[0], zero]);
+                    let kind = InstKind::Scalar { op: Op::Select, operands, mode: FloatMode::Default };
+                    let selected = kernel.add_inst(block, kind.clone(), &[Type::U32], location);
+                    let by = kernel.inst(selected).results[0];
+                    replace(kernel, &HashMap::from([(inst.results[0], by)]));
+                    kernel.insts[selected.index()].kind = kind;
+                    continue;
+                }
+                _ => {}
+            }
+            kernel.blocks[block.index()].insts.push(id);
+        }
     }
 }

@@ -284,7 +284,7 @@ pub(crate) fn conjuncts(require: &Require) -> Vec<u32> {
 }
 
 /// For each buffer, returns the first one that preconditions state to have the same length.
-fn equal_lengths(kernel: &Kernel) -> Vec<BufferId> {
+pub fn equal_lengths(kernel: &Kernel) -> Vec<BufferId> {
     let mut first: Vec<usize> = (0..kernel.buffers.len()).collect();
     let root = |first: &[usize], mut buffer: usize| {
         while first[buffer] != buffer {

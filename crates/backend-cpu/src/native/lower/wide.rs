@@ -29,7 +29,7 @@ impl Lowering<'_> {
         self.define_vector(Part(first.0 + 1), high);
     }
 
-    fn wide_constant(&mut self, value: u64) -> Wide {
+    pub(super) fn wide_constant(&mut self, value: u64) -> Wide {
         [self.splat(value as u32), self.splat((value >> 32) as u32)]
     }
 
@@ -109,7 +109,7 @@ impl Lowering<'_> {
         [0, 1].map(|word| self.vector2(op, a[word], b[word]))
     }
 
-    fn wide_blend(&mut self, mask: Reg, yes: Wide, no: Wide) -> Wide {
+    pub(super) fn wide_blend(&mut self, mask: Reg, yes: Wide, no: Wide) -> Wide {
         [0, 1].map(|word| self.blend(mask, yes[word], no[word]))
     }
 
@@ -119,7 +119,7 @@ impl Lowering<'_> {
         self.compare(Relation::Lt, Kind::Signed, word, zero)
     }
 
-    fn wide_add(&mut self, a: Wide, b: Wide) -> Wide {
+    pub(super) fn wide_add(&mut self, a: Wide, b: Wide) -> Wide {
         let [low, high] = self.words2(VectorOp2::Add, a, b);
         let carries = self.compare(Relation::Lt, Kind::Unsigned, low, a[0]);
         let one = self.splat(1);
@@ -127,7 +127,7 @@ impl Lowering<'_> {
         [low, self.blend(carries, next, high)]
     }
 
-    fn wide_sub(&mut self, a: Wide, b: Wide) -> Wide {
+    pub(super) fn wide_sub(&mut self, a: Wide, b: Wide) -> Wide {
         let [low, high] = self.words2(VectorOp2::Sub, a, b);
         let borrows = self.compare(Relation::Lt, Kind::Unsigned, a[0], b[0]);
         let one = self.splat(1);
@@ -135,7 +135,7 @@ impl Lowering<'_> {
         [low, self.blend(borrows, previous, high)]
     }
 
-    fn wide_neg(&mut self, a: Wide) -> Wide {
+    pub(super) fn wide_neg(&mut self, a: Wide) -> Wide {
         let zero = self.wide_constant(0);
         self.wide_sub(zero, a)
     }
@@ -150,7 +150,7 @@ impl Lowering<'_> {
         [self.vector2(VectorOp2::Mul, a, b), self.vector2(VectorOp2::MulHighUnsigned, a, b)]
     }
 
-    fn wide_mul(&mut self, a: Wide, b: Wide) -> Wide {
+    pub(super) fn wide_mul(&mut self, a: Wide, b: Wide) -> Wide {
         let [low, mut high] = self.product(a[0], b[0]);
         for (a, b) in [(a[0], b[1]), (a[1], b[0])] {
             let product = self.vector2(VectorOp2::Mul, a, b);
@@ -159,7 +159,7 @@ impl Lowering<'_> {
         [low, high]
     }
 
-    fn wide_mul_high(&mut self, is_signed: bool, a: Wide, b: Wide) -> Wide {
+    pub(super) fn wide_mul_high(&mut self, is_signed: bool, a: Wide, b: Wide) -> Wide {
         let zero = self.splat(0);
         let carried = self.vector2(VectorOp2::MulHighUnsigned, a[0], b[0]);
         // Neither sum exceeds 64 bits: a product of words is at most (2³² − 1)².
@@ -181,7 +181,7 @@ impl Lowering<'_> {
         high
     }
 
-    fn wide_compare(&mut self, op: CompareOp, is_signed: bool, a: Wide, b: Wide) -> Reg {
+    pub(super) fn wide_compare(&mut self, op: CompareOp, is_signed: bool, a: Wide, b: Wide) -> Reg {
         let ty = if is_signed { ScalarType::I32 } else { ScalarType::U32 };
         let same = self.compare(Relation::Eq, Kind::Unsigned, a[1], b[1]);
         // The low words decide if the high ones are equal, and then as unsigned integers.

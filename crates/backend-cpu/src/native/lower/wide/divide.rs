@@ -1,4 +1,4 @@
-//! Division: of words where all high words are 0, else bit by bit.
+//! Division by values: of words where all high words are 0, else bit by bit.
 
 use fulgurite_spec::CompareOp;
 
@@ -8,6 +8,11 @@ use crate::native::program::{Class, Input, Kind, MaskOp, Reg, Relation, ShiftOp,
 impl Lowering<'_> {
     /// Returns the truncating quotient, which is `a` where `b` is 0, and the remainder, which is 0 there.
     pub(super) fn wide_divide(&mut self, is_signed: bool, a: Wide, b: Wide) -> (Wide, Wide) {
+        if let [Some(low), Some(high)] = b.map(|word| self.program.constant(word)) {
+            let divisor = u64::from(high) << u32::BITS | u64::from(low);
+            let quotient = self.divide_wide_by(is_signed, a, divisor);
+            return (quotient, self.remainder_of_wide(a, quotient, divisor));
+        }
         if !is_signed {
             return self.wide_divide_unsigned(a, b);
         }

@@ -1,0 +1,488 @@
+//! The pass `guards`: puts loads and stores at one index, of memory of one length, under one guard.
+//!
+//! An access out of bounds loads zero or stores nothing, so lowering guards each access that is not proven to be in bounds. An
+//! `if` on the index guards several, and what is computed in between: in its arm each of them is proven. All move down to the
+//! last of them, the computations that depend on their loads too, which nothing after it may use. What is loaded is a result
+//! of the `if`. Loads move down past pure instructions and loads, and stores past these unless they load the same memory object.
+
+use std::cell::OnceCell;
+
+use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk, equal_lengths, operands};
+use fulgurite_ir::{
+    BlockId, BufferId, Const, FloatMode, InstId, InstKind, Kernel, Memory, Operands, Terminator, ValueDef,
+    ValueId,
+};
+use fulgurite_spec::{Op, ScalarType, Type};
+
+use crate::Pass;
+use crate::scan::blocks;
+
+pub(crate) const PASS: Pass = Pass { name: "guards", fires, run };
+
+/// The number of groups that are open at once: the bits of a mask.
+const MOST_GROUPS: usize = 8;
+/// The number of instructions that move, so that an `if` stays small.
+const MOST_MOVED: usize = 64;
+/// The number of other computations that a load moves past: while they run, it might be under way.
+const MOST_PASSED: usize = 16;
+/// The number of loaded values that an `if` has as results.
+const MOST_RESULTS: usize = 8;
+
+fn fires(kernel: &Kernel) -> bool {
+    !plans(kernel).is_empty()
+}
+
+fn run(kernel: &mut Kernel) -> usize {
+    let plans = plans(kernel);
+    // For each instruction, the plan that it is a part of.
+    let mut part_of: Vec<Option<usize>> = vec![None; kernel.insts.len()];
+    for (number, plan) in plans.iter().enumerate() {
+        plan.moved.iter().for_each(|id| part_of[id.index()] = Some(number));
+    }
+    for block in blocks(kernel) {
+        let is_part = |id: &InstId| part_of.get(id.index()).copied().flatten();
+        if kernel.block(block).insts.iter().all(|id| is_part(id).is_none()) {
+            continue;
+        }
+        for id in core::mem::take(&mut kernel.blocks[block.index()].insts) {
+            match is_part(&id).and_then(|number| plans.get(number)) {
+                Some(plan) if plan.moved.last() == Some(&id) => plan.emit(kernel, block),
+                Some(_) => {}
+                None => kernel.blocks[block.index()].insts.push(id),
+            }
+        }
+    }
+    plans.len()
+}
+
+/// What decides whether an access is in bounds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Bound {
+    length: Length,
+    index: ValueId,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Known(u32),
+    /// That of a buffer and of all that preconditions state to be as long.
+    Buffer(BufferId),
+    View(Memory),
+}
+
+/// A load or store.
+struct Access {
+    memory: Memory,
+    index: ValueId,
+    is_store: bool,
+}
+
+impl Access {
+    fn of(kernel: &Kernel, id: InstId) -> Option<Self> {
+        let kind = &kernel.inst(id).kind;
+        if let InstKind::Load { memory, index } = *kind {
+            return Some(Self { memory, index, is_store: false });
+        }
+        let InstKind::Store { memory, index, .. } = *kind else { return None };
+        Some(Self { memory, index, is_store: true })
+    }
+
+    fn bound(&self, kernel: &Kernel, equal: &[BufferId]) -> Bound {
+        let length = match (kernel.array_len(self.memory), self.memory) {
+            (Some(len), _) => Length::Known(len),
+            (None, Memory::Buffer(buffer)) => Length::Buffer(equal[buffer.index()]),
+            (None, memory) => Length::View(memory),
+        };
+        Bound { length, index: self.index }
+    }
+}
+
+/// Accesses with one bound, and what depends on them.
+struct Group {
+    bound: Bound,
+    /// The accesses and the instructions that depend on their loads, in order.
+    moved: Vec<InstId>,
+    accesses: usize,
+    /// The number of computations that do not depend on the loads.
+    passed: usize,
+    /// The objects that are stored to.
+    stored: Vec<Memory>,
+    /// The values that depend on the loads.
+    dependents: Vec<ValueId>,
+    /// The last use of what instructions other than loads compute.
+    last_use: u32,
+    /// The number of instructions and of accesses up to the last access after which nothing uses what was computed.
+    complete: [usize; 2],
+}
+
+/// Accesses to put under one guard.
+struct Plan {
+    /// The accesses and what is computed in between, in order. The last one is an access.
+    moved: Vec<InstId>,
+    /// The results of loads that are used later.
+    results: Vec<ValueId>,
+}
+
+/// Returns the plans of a kernel.
+fn plans(kernel: &Kernel) -> Vec<Plan> {
+    let equal = equal_lengths(kernel);
+    let mut finder: Option<Finder<'_>> = None;
+    Walk::new(kernel).for_each(|event| {
+        if let Event::Enter(block) = event
+            && has_two_of_one_bound(kernel, &equal, block)
+        {
+            finder.get_or_insert_with(|| Finder::of(kernel, &equal)).block(block);
+        }
+    });
+    finder.map(|finder| finder.plans).unwrap_or_default()
+}
+
+/// Returns whether two of the accesses in a block have the same bound, of which few precede it. Most blocks have none.
+fn has_two_of_one_bound(kernel: &Kernel, equal: &[BufferId], block: BlockId) -> bool {
+    let mut recent: [Option<Bound>; MOST_GROUPS] = [None; MOST_GROUPS];
+    let mut next = 0;
+    let accesses = kernel.block(block).insts.iter().filter_map(|id| Access::of(kernel, *id));
+    accesses.map(|access| access.bound(kernel, equal)).any(|bound| {
+        let is_known = recent.contains(&Some(bound));
+        if !is_known {
+            recent[next % MOST_GROUPS] = Some(bound);
+            next += 1;
+        }
+        is_known
+    })
+}
+
+/// The search for accesses with one bound.
+struct Finder<'k> {
+    kernel: &'k Kernel,
+    equal: &'k [BufferId],
+    order: Order,
+    bounds: OnceCell<BoundsMap>,
+    groups: [Option<Group>; MOST_GROUPS],
+    /// For each value, a bit for each group on whose loads it depends.
+    depends: Vec<u8>,
+    /// The instructions that plans move.
+    is_moved: Vec<bool>,
+    plans: Vec<Plan>,
+}
+
+impl<'k> Finder<'k> {
+    fn of(kernel: &'k Kernel, equal: &'k [BufferId]) -> Self {
+        Self {
+            kernel,
+            equal,
+            order: Order::of(kernel),
+            bounds: OnceCell::new(),
+            groups: [const { None }; MOST_GROUPS],
+            depends: vec![0; kernel.values.len()],
+            is_moved: vec![false; kernel.insts.len()],
+            plans: Vec::new(),
+        }
+    }
+
+    fn block(&mut self, block: BlockId) {
+        let kernel = self.kernel;
+        for id in &kernel.block(block).insts {
+            match Access::of(kernel, *id) {
+                Some(access) => self.access(*id, &access),
+                None if kernel.inst(*id).kind.pure().is_some() => self.compute(*id),
+                None => self.close(|_, _| true),
+            }
+        }
+        self.close(|_, _| true);
+    }
+
+    /// Returns a bit for each group on which an operand of an instruction depends.
+    fn needs(&self, id: InstId) -> u8 {
+        operands(&self.kernel.inst(id).kind).fold(0, |all, value| all | self.depends[value.index()])
+    }
+
+    /// Adds an instruction to the groups on which it depends.
+    fn compute(&mut self, id: InstId) {
+        let needs = self.needs(id);
+        self.close(|bit, group| {
+            group.passed += usize::from(needs & bit == 0);
+            group.passed > MOST_PASSED
+        });
+        self.add(id, needs);
+    }
+
+    /// Adds a pure instruction, or an access to the group of its bound, to these groups.
+    fn add(&mut self, id: InstId, groups: u8) {
+        let kernel = self.kernel;
+        let access = Access::of(kernel, id);
+        for (number, slot) in self.groups.iter_mut().enumerate() {
+            let bit = 1 << number;
+            let Some(group) = slot.as_mut().filter(|_| groups & bit != 0) else { continue };
+            group.moved.push(id);
+            for result in &*kernel.inst(id).results {
+                self.depends[result.index()] |= bit;
+                group.dependents.push(*result);
+                if access.is_none() {
+                    group.last_use = group.last_use.max(self.order.last_use[result.index()]);
+                }
+            }
+            if let Some(access) = &access {
+                group.accesses += 1;
+                if access.is_store {
+                    group.stored.push(kernel.base(access.memory));
+                }
+                if group.last_use <= self.order.of[id.index()] {
+                    group.complete = [group.moved.len(), group.accesses];
+                }
+            }
+        }
+        self.close(|_, group| group.moved.len() >= MOST_MOVED);
+    }
+
+    fn access(&mut self, id: InstId, access: &Access) {
+        let kernel = self.kernel;
+        let bound = access.bound(kernel, self.equal);
+        let object = kernel.base(access.memory);
+        let needs = self.needs(id);
+        // What does not depend on a group stays before it, if the order does not matter.
+        self.close(|bit, group| {
+            let stays = needs & bit == 0 && !access.is_store && !group.stored.contains(&object);
+            group.bound != bound && !stays
+        });
+        let is_own = |slot: &Option<Group>| slot.as_ref().is_some_and(|group| group.bound == bound);
+        let slot = match self.groups.iter().position(is_own) {
+            Some(slot) => slot,
+            None => {
+                let slot = self.groups.iter().position(Option::is_none).unwrap_or_else(|| {
+                    self.end(0);
+                    0
+                });
+                self.groups[slot] = Some(Group {
+                    bound,
+                    moved: Vec::new(),
+                    accesses: 0,
+                    passed: 0,
+                    stored: Vec::new(),
+                    dependents: Vec::new(),
+                    last_use: 0,
+                    complete: [0; 2],
+                });
+                slot
+            }
+        };
+        // A load that depends on another group could not move with both, but then that one was closed.
+        self.add(id, 1 << slot);
+    }
+
+    /// Ends the groups for which `ends` returns true, which is given the bit of each.
+    fn close(&mut self, ends: impl Fn(u8, &mut Group) -> bool) {
+        for number in 0..MOST_GROUPS {
+            if self.groups[number].as_mut().is_some_and(|group| ends(1 << number, group)) {
+                self.end(number);
+            }
+        }
+    }
+
+    /// Ends a group, and plans to put its accesses under one guard if there are several.
+    fn end(&mut self, number: usize) {
+        let Some(mut group) = self.groups[number].take() else { return };
+        for value in &group.dependents {
+            self.depends[value.index()] &= !(1 << number);
+        }
+        let [moved, accesses] = group.complete;
+        group.moved.truncate(moved);
+        let Some(last) = group.moved.last().copied().filter(|_| accesses > 1) else { return };
+        let kernel = self.kernel;
+        let at = self.order.of[last.index()];
+        let loaded =
+            group.moved.iter().filter(|id| Access::of(kernel, **id).is_some_and(|access| !access.is_store));
+        let results: Vec<ValueId> = loaded
+            .flat_map(|id| kernel.inst(*id).results.iter())
+            .filter(|result| self.order.last_use[result.index()] > at)
+            .copied()
+            .collect();
+        let is_taken = |id: &InstId| self.is_moved[id.index()];
+        if results.len() > MOST_RESULTS || group.moved.iter().any(is_taken) || self.is_inside(&group.moved) {
+            return;
+        }
+        group.moved.iter().for_each(|id| self.is_moved[id.index()] = true);
+        self.plans.push(Plan { moved: group.moved, results });
+    }
+
+    /// Returns whether any access is proven to be in bounds, and then all others with its bound.
+    fn is_inside(&self, moved: &[InstId]) -> bool {
+        let bounds = self.bounds.get_or_init(|| BoundsMap::of(self.kernel, &RangeMap::of(self.kernel)));
+        moved.iter().any(|id| Access::of(self.kernel, *id).is_some() && bounds.is_inside(*id))
+    }
+}
+
+/// The order of a kernel's instructions.
+struct Order {
+    /// The position of each instruction.
+    of: Vec<u32>,
+    /// The position after which each value is not used.
+    last_use: Vec<u32>,
+}
+
+impl Order {
+    fn of(kernel: &Kernel) -> Self {
+        let mut order = Self { of: vec![0; kernel.insts.len()], last_use: vec![0; kernel.values.len()] };
+        let mut position = 0;
+        Walk::new(kernel).for_each(|event| match event {
+            Event::Inst(id) => {
+                position += 1;
+                order.of[id.index()] = position;
+                operands(&kernel.inst(id).kind).for_each(|value| order.last_use[value.index()] = position);
+            }
+            Event::Exit(block) => {
+                position += 1;
+                match &kernel.block(block).terminator {
+                    Terminator::Return => {}
+                    Terminator::Yield(values) => {
+                        values.iter().for_each(|value| order.last_use[value.index()] = position);
+                    }
+                    Terminator::Condition(go) => order.last_use[go.index()] = position,
+                }
+            }
+            Event::Enter(_) | Event::Done(_) => {}
+        });
+        order
+    }
+}
+
+impl Plan {
+    /// Appends the guard with its accesses to the block.
+    fn emit(&self, kernel: &mut Kernel, block: BlockId) {
+        let accesses = self.moved.iter().filter_map(|id| Some((*id, Access::of(kernel, *id)?)));
+        let Some((first, access)) = { accesses }.next() else { return };
+        let location = kernel.inst(first).location;
+        let add = |kernel: &mut Kernel, block, kind, ty| {
+            let id = kernel.add_inst(block, kind, &[ty], location);
+            kernel.inst(id).results[0]
+        };
+        let len_type = kernel.len_type(access.memory);
+        let mut length = match kernel.array_len(access.memory) {
+            Some(len) => kernel.add_value(len_type, ValueDef::Const(Const(len.into())), None),
+            None => add(kernel, block, InstKind::Len { memory: access.memory }, len_type),
+        };
+        let mut index = access.index;
+        if kernel.ty(index) != len_type {
+            let wide = Type::scalar(ScalarType::U64);
+            for value in [&mut index, &mut length] {
+                if kernel.ty(*value) != wide {
+                    *value = add(kernel, block, scalar(Op::Convert, &[*value]), wide);
+                }
+            }
+        }
+        let condition = add(kernel, block, scalar(Op::Lt, &[index, length]), Type::BOOL);
+        let [then_block, else_block] = [(); 2].map(|()| kernel.add_block());
+        for arm in [then_block, else_block] {
+            kernel.blocks[arm.index()].location = location;
+        }
+        // The results keep their ids, and so all who use them later; in the arm there are others.
+        let (mut inner, mut zeros) = (Vec::new(), Vec::new());
+        for result in &self.results {
+            let ty = kernel.ty(*result);
+            inner.push(kernel.add_value(ty, kernel.value(*result).def, None));
+            let zero = kernel.add_value(ty.element(), ValueDef::Const(Const(0)), None);
+            zeros.push(if ty.is_scalar() {
+                zero
+            } else {
+                let zeros = vec![zero; ty.lanes.count() as usize];
+                add(kernel, else_block, scalar(Op::Construct, &zeros), ty)
+            });
+        }
+        let in_arm = |value: ValueId| {
+            let place = self.results.iter().position(|result| *result == value);
+            place.and_then(|place| inner.get(place).copied()).unwrap_or(value)
+        };
+        for id in &self.moved {
+            let inst = &mut kernel.insts[id.index()];
+            inst.kind.change_operands(|value| *value = in_arm(*value));
+            inst.results = inst.results.iter().map(|value| in_arm(*value)).collect();
+        }
+        kernel.blocks[then_block.index()].insts.clone_from(&self.moved);
+        kernel.blocks[then_block.index()].terminator = Terminator::Yield(Operands::new(&inner));
+        kernel.blocks[else_block.index()].terminator = Terminator::Yield(Operands::new(&zeros));
+        let added = kernel.add_inst(block, InstKind::If { condition, then_block, else_block }, &[], location);
+        for (place, result) in (0..).zip(&self.results) {
+            kernel.values[result.index()].def = ValueDef::Inst(added, place);
+        }
+        kernel.insts[added.index()].results = Operands::new(&self.results);
+    }
+}
+
+fn scalar(op: Op, operands: &[ValueId]) -> InstKind {
+    InstKind::Scalar { op, operands: Operands::new(operands), mode: FloatMode::Default }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tests::{after, unchanged};
+
+    /// Returns a kernel with buffers `%x`, `%y` and `%z`, of which the last two have one length.
+    fn kernel(body: &str) -> String {
+        format!(
+            "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n  buffer %x: read f32[]\n  buffer %y: read_write f32[]\n  \
+             buffer %z: read_write f32[]\n  require eq (len %y), (len %z)\n  param %n: u32\n  %i = global_id.x\n{body}}}\n"
+        )
+    }
+
+    /// Returns the lines of the only guard that the pass makes in a kernel, and those after it.
+    fn guarded(body: &str) -> (Vec<String>, Vec<String>) {
+        let text = after(&kernel(body), &super::PASS);
+        let lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        let begin = lines.iter().position(|line| line.contains("if %")).unwrap_or_else(|| panic!("{text}"));
+        assert!(lines[begin - 1].contains("= lt %i, "), "{text}");
+        assert_eq!(text.matches("if %").count(), 1, "{text}");
+        let end = begin + lines[begin..].iter().position(|line| line == "}").unwrap();
+        let end = lines[begin..end].iter().position(|line| line == "} else {").map_or(end, |at| begin + at);
+        (lines[begin..end].to_vec(), lines[end..].to_vec())
+    }
+
+    #[test]
+    fn a_load_and_a_store_of_one_element_share_a_guard() {
+        let (arm, rest) =
+            guarded("  %a = load %y[%i]\n  %b = load %x[%i]\n  %c = fma %a, %b, %a\n  store %y[%i], %c\n");
+        assert_eq!(arm[1..], ["%a = load %y[%i]", "%c = fma %a, %b, %a", "store %y[%i], %c"]);
+        assert!(!rest.iter().any(|line| line.contains("load")), "{rest:?}");
+    }
+
+    #[test]
+    fn lengths_that_a_precondition_states_to_be_equal_share_a_guard() {
+        let (arm, _) = guarded("  %a = load %y[%i]\n  store %z[%i], %a\n");
+        assert_eq!(arm[1..], ["%a = load %y[%i]", "store %z[%i], %a"]);
+    }
+
+    #[test]
+    fn what_is_used_later_is_a_result_or_stays() {
+        let (arm, rest) = guarded(
+            "  %a = load %y[%i]\n  %c = neg %a\n  store %y[%i], %c\n  %d = add %a, 1.0f32\n  store %z[%n], %d\n",
+        );
+        assert_eq!(arm[1..], ["%2 = load %y[%i]", "%c = neg %2", "store %y[%i], %c", "yield %2"]);
+        assert!(arm[0].starts_with("%a = if %"), "{arm:?}");
+        let expected = ["} else {", "yield 0.0f32", "}", "%d = add %a, 1.0f32", "store %z[%n], %d", "}"];
+        assert_eq!(rest, expected);
+        // A computed value would be another one where the index is out of bounds.
+        unchanged(
+            &kernel("  %a = load %y[%i]\n  %c = add %a, 1.0f32\n  store %y[%i], %c\n  store %z[%n], %c\n"),
+            &super::PASS,
+        );
+    }
+
+    #[test]
+    fn a_guard_ends_before_what_must_not_move() {
+        let barred = [
+            "barrier[shared]",
+            "store %z[%n], 1.0f32",
+            "%t = lt %n, 5u32\n  if %t {\n    store %z[%n], 1.0f32\n  }",
+        ];
+        for between in barred {
+            let body = format!("  %a = load %y[%i]\n  {between}\n  store %y[%i], %a\n");
+            unchanged(&kernel(&body), &super::PASS);
+        }
+        // The load may be of what was stored.
+        unchanged(
+            &kernel(
+                "  store %y[%i], 1.0f32\n  %a = load %y[%n]\n  store %y[%i], 2.0f32\n  store %z[%n], %a\n",
+            ),
+            &super::PASS,
+        );
+    }
+}
