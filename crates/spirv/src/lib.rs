@@ -20,7 +20,7 @@ pub use rules::Rules;
 
 /// The version of code generation, raised whenever the emitted words of any kernel change. Facts and cache entries
 /// about words of another version are invalid.
-pub const CODEGEN_VERSION: u32 = 14;
+pub const CODEGEN_VERSION: u32 = 15;
 
 /// The versions of everything that decides how a kernel is lowered: op semantics, analyses, code generation.
 const SEMANTICS: [u32; 3] = [fulgurite_spec::SPEC_VERSION, fulgurite_ir::ANALYSIS_VERSION, CODEGEN_VERSION];

@@ -44,6 +44,8 @@ pub(super) struct LoopFrame {
     iteration_type: Type,
     /// Carried values in the header, as used by the body.
     carried: Vec<Id>,
+    /// The same as the loop carries them, from which its results are converted.
+    results: Vec<Id>,
     /// The way each carried value gets its next value.
     pending: Vec<Pending>,
     /// The flag that the loop sets when its condition fails, for drivers that end loops.
@@ -198,6 +200,7 @@ impl Emitter<'_> {
             carried.push(self.make(op::Phi, ty, &[id, entered_from, 0, continue_target]));
             pending.push(Pending::Phi { position: self.asm.code.len() - 2 });
         }
+        let mut results = carried.clone();
         // Loads and conversions must follow all phis.
         for (value, id) in initial.iter().zip(&mut carried) {
             let ty = self.kernel.ty(*value);
@@ -206,6 +209,7 @@ impl Emitter<'_> {
         for (position, variable) in variables.into_iter().enumerate() {
             let Some(variable) = variable else { continue };
             carried[position] = self.make(op::Load, self.kernel.ty(initial[position]), &[variable]);
+            results[position] = carried[position];
             pending.insert(position, Pending::Variable(variable));
         }
         let unroll = u32::from(self.is_short(inst, body));
@@ -222,6 +226,7 @@ impl Emitter<'_> {
             next_iteration,
             iteration_type,
             carried,
+            results,
             pending,
             left,
             condition_block,
@@ -349,7 +354,13 @@ impl Emitter<'_> {
             Some(Control::For { initial, .. } | Control::While { initial, .. }) => {
                 let Some(Frame::Loop(frame)) = self.frames.pop() else { return };
                 self.begin(frame.merge);
-                self.set(&kernel.inst(inst).results, &frame.carried);
+                // Converted here, too: with SwiftShader, what a header computes of a phi is that of an iteration before after the loop.
+                for ((result, value), id) in
+                    kernel.inst(inst).results.iter().zip(initial.iter()).zip(&frame.results)
+                {
+                    let ty = kernel.ty(*value);
+                    self.ids[result.index()] = self.convert(*id, carried_as(ty), ty);
+                }
                 self.note_carried_choices(initial, &kernel.inst(inst).results);
                 if let Some((variable, position)) = frame.left {
                     self.check_left(variable, position);

@@ -473,6 +473,28 @@ fn loops_carry_truth_values_as_words() {
 }
 
 #[test]
+fn truth_values_that_leave_loops_are_made_of_words_behind_them() {
+    let loops = [
+        "for %i in 0u32 to %a step 1u32 carry(%e = %c) {\nyield %f\n}",
+        "while carry(%e = %c) {\n%go = lt %a, %b\ncondition %go\n} do {\nyield %f\n}",
+    ];
+    for text in loops {
+        let body = format!("%c = lt %a, %b\n%f = gt %a, 3u32\n%d = {text}\n%r = convert %d -> u32");
+        let loaded = of("u32", "u32", &body, Rules::NONE);
+        let phis: Vec<_> = loaded.all(Op::Phi).iter().map(|phi| result(phi)).collect();
+        let after = loaded.all(Op::LoopMerge).iter().map(|merge| id(merge, 0)).next().unwrap();
+        let behind = |op| {
+            let all = loaded.all(op);
+            all.into_iter().find(|inst| loaded.block_of(inst) == after).unwrap()
+        };
+        let truth = behind(Op::INotEqual);
+        assert!(phis.contains(&id(truth, 0)), "{text}");
+        let chosen = behind(Op::Select);
+        assert_eq!(id(chosen, 0), result(truth), "{text}");
+    }
+}
+
+#[test]
 fn ops_on_constants_are_folded_by_emission() {
     let body = "%c = abs -0.0f32\n%d = bitcast %c -> u32\n%r = add %d, 7u32";
     let loaded = of("f32", "u32", body, Rules::NONE);
