@@ -107,12 +107,14 @@ struct Group {
     passed: usize,
     /// The objects that are stored to.
     stored: Vec<Memory>,
-    /// The values that depend on the loads.
-    dependents: Vec<ValueId>,
-    /// The last use of what instructions other than loads compute.
-    last_use: u32,
     /// The number of instructions and of accesses up to the last access after which nothing uses what was computed.
     complete: [usize; 2],
+}
+
+impl Group {
+    fn of(bound: Bound) -> Self {
+        Self { bound, moved: Vec::new(), accesses: 0, passed: 0, stored: Vec::new(), complete: [0; 2] }
+    }
 }
 
 /// Accesses to put under one guard.
@@ -125,40 +127,115 @@ struct Plan {
 
 /// Returns the plans of a kernel.
 fn plans(kernel: &Kernel) -> Vec<Plan> {
+    if !may_share(kernel) {
+        return Vec::new();
+    }
     let equal = equal_lengths(kernel);
     let mut finder: Option<Finder<'_>> = None;
-    Walk::new(kernel).for_each(|event| {
-        if let Event::Enter(block) = event
-            && has_two_of_one_bound(kernel, &equal, block)
-        {
-            finder.get_or_insert_with(|| Finder::of(kernel, &equal)).block(block);
+    let mut guards = Guards::default();
+    Walk::new(kernel).for_each(|event| match event {
+        Event::Enter(block) => {
+            guards.enter(kernel, &equal, block);
+            if guards.has_two_of_one_bound(kernel, &equal, block) {
+                finder.get_or_insert_with(|| Finder::of(kernel, &equal)).block(block);
+            }
         }
+        Event::Exit(_) => guards.exit(),
+        Event::Inst(id) => guards.note(kernel, id),
+        Event::Done(_) => {}
     });
     finder.map(|finder| finder.plans).unwrap_or_default()
 }
 
-/// Returns whether two of the accesses in a block have the same bound, of which few precede it. Most blocks have none.
-fn has_two_of_one_bound(kernel: &Kernel, equal: &[BufferId], block: BlockId) -> bool {
-    let mut recent: [Option<Bound>; MOST_GROUPS] = [None; MOST_GROUPS];
-    let mut next = 0;
-    let accesses = kernel.block(block).insts.iter().filter_map(|id| Access::of(kernel, *id));
-    accesses.map(|access| access.bound(kernel, equal)).any(|bound| {
-        let is_known = recent.contains(&Some(bound));
-        if !is_known {
-            recent[next % MOST_GROUPS] = Some(bound);
-            next += 1;
-        }
-        is_known
+/// Returns whether two accesses have the same index. In many kernels none have.
+fn may_share(kernel: &Kernel) -> bool {
+    let mut recent = Recent::default();
+    kernel.insts.iter().any(|inst| {
+        let (InstKind::Load { index, .. } | InstKind::Store { index, .. }) = inst.kind else { return false };
+        recent.repeats(index)
     })
+}
+
+/// The last few different things seen.
+struct Recent<T> {
+    seen: [Option<T>; MOST_GROUPS],
+    next: usize,
+}
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self { seen: [const { None }; MOST_GROUPS], next: 0 }
+    }
+}
+
+impl<T: PartialEq> Recent<T> {
+    /// Returns whether it was seen.
+    fn repeats(&mut self, thing: T) -> bool {
+        let found = self.seen.iter().flatten().any(|seen| *seen == thing);
+        if !found {
+            self.seen[self.next % MOST_GROUPS] = Some(thing);
+            self.next += 1;
+        }
+        found
+    }
+}
+
+/// The bounds that each enclosing `if` states: accesses with these need no guard.
+#[derive(Default)]
+struct Guards {
+    /// The condition of each `if` whose arm for true was not entered yet, by the arm.
+    conditions: Vec<(BlockId, ValueId)>,
+    stated: Vec<Bound>,
+    /// For each open block, the number of bounds before it.
+    marks: Vec<usize>,
+}
+
+impl Guards {
+    fn note(&mut self, kernel: &Kernel, id: InstId) {
+        if let InstKind::If { condition, then_block, .. } = kernel.inst(id).kind {
+            self.conditions.push((then_block, condition));
+        }
+    }
+
+    fn enter(&mut self, kernel: &Kernel, equal: &[BufferId], block: BlockId) {
+        self.marks.push(self.stated.len());
+        if let Some((_, condition)) = self.conditions.pop_if(|(arm, _)| *arm == block) {
+            self.stated.extend(bound_of(kernel, equal, condition));
+        }
+    }
+
+    fn exit(&mut self) {
+        self.stated.truncate(self.marks.pop().unwrap_or_default());
+    }
+
+    /// Returns whether two accesses in a block have the same bound. Most blocks have none.
+    fn has_two_of_one_bound(&self, kernel: &Kernel, equal: &[BufferId], block: BlockId) -> bool {
+        let mut recent = Recent::default();
+        let accesses = kernel.block(block).insts.iter().filter_map(|id| Access::of(kernel, *id));
+        let mut bounds = accesses.map(|access| access.bound(kernel, equal));
+        bounds.any(|bound| !self.stated.contains(&bound) && recent.repeats(bound))
+    }
+}
+
+/// Returns the bound that a comparison of an index with the length of a buffer or array states.
+fn bound_of(kernel: &Kernel, equal: &[BufferId], condition: ValueId) -> Option<Bound> {
+    let ValueDef::Inst(inst, _) = kernel.value(condition).def else { return None };
+    let InstKind::Scalar { op: Op::Lt, operands, .. } = &kernel.inst(inst).kind else { return None };
+    let [index, length] = **operands else { return None };
+    let ValueDef::Inst(inst, _) = kernel.value(length).def else { return None };
+    let InstKind::Len { memory } = kernel.inst(inst).kind else { return None };
+    Some(Access { memory, index, is_store: false }.bound(kernel, equal))
 }
 
 /// The search for accesses with one bound.
 struct Finder<'k> {
     kernel: &'k Kernel,
     equal: &'k [BufferId],
-    order: Order,
+    order: OnceCell<Order>,
     bounds: OnceCell<BoundsMap>,
     groups: [Option<Group>; MOST_GROUPS],
+    /// A bit for each group that there is.
+    open: u8,
     /// For each value, a bit for each group on whose loads it depends.
     depends: Vec<u8>,
     /// The instructions that plans move.
@@ -171,9 +248,10 @@ impl<'k> Finder<'k> {
         Self {
             kernel,
             equal,
-            order: Order::of(kernel),
+            order: OnceCell::new(),
             bounds: OnceCell::new(),
             groups: [const { None }; MOST_GROUPS],
+            open: 0,
             depends: vec![0; kernel.values.len()],
             is_moved: vec![false; kernel.insts.len()],
             plans: Vec::new(),
@@ -197,42 +275,28 @@ impl<'k> Finder<'k> {
         operands(&self.kernel.inst(id).kind).fold(0, |all, value| all | self.depends[value.index()])
     }
 
-    /// Adds an instruction to the groups on which it depends.
+    /// Adds a pure instruction to the groups on which it depends.
     fn compute(&mut self, id: InstId) {
+        if self.open == 0 {
+            return;
+        }
         let needs = self.needs(id);
         self.close(|bit, group| {
-            group.passed += usize::from(needs & bit == 0);
-            group.passed > MOST_PASSED
+            if needs & bit == 0 {
+                group.passed += 1;
+            } else {
+                group.moved.push(id);
+            }
+            group.passed > MOST_PASSED || group.moved.len() >= MOST_MOVED
         });
-        self.add(id, needs);
+        self.depend(id, needs & self.open);
     }
 
-    /// Adds a pure instruction, or an access to the group of its bound, to these groups.
-    fn add(&mut self, id: InstId, groups: u8) {
-        let kernel = self.kernel;
-        let access = Access::of(kernel, id);
-        for (number, slot) in self.groups.iter_mut().enumerate() {
-            let bit = 1 << number;
-            let Some(group) = slot.as_mut().filter(|_| groups & bit != 0) else { continue };
-            group.moved.push(id);
-            for result in &*kernel.inst(id).results {
-                self.depends[result.index()] |= bit;
-                group.dependents.push(*result);
-                if access.is_none() {
-                    group.last_use = group.last_use.max(self.order.last_use[result.index()]);
-                }
-            }
-            if let Some(access) = &access {
-                group.accesses += 1;
-                if access.is_store {
-                    group.stored.push(kernel.base(access.memory));
-                }
-                if group.last_use <= self.order.of[id.index()] {
-                    group.complete = [group.moved.len(), group.accesses];
-                }
-            }
+    /// Has the results of an instruction depend on groups.
+    fn depend(&mut self, id: InstId, groups: u8) {
+        if groups != 0 {
+            self.kernel.inst(id).results.iter().for_each(|result| self.depends[result.index()] |= groups);
         }
-        self.close(|_, group| group.moved.len() >= MOST_MOVED);
     }
 
     fn access(&mut self, id: InstId, access: &Access) {
@@ -253,26 +317,37 @@ impl<'k> Finder<'k> {
                     self.end(0);
                     0
                 });
-                self.groups[slot] = Some(Group {
-                    bound,
-                    moved: Vec::new(),
-                    accesses: 0,
-                    passed: 0,
-                    stored: Vec::new(),
-                    dependents: Vec::new(),
-                    last_use: 0,
-                    complete: [0; 2],
-                });
+                self.groups[slot] = Some(Group::of(bound));
+                self.open |= 1 << slot;
                 slot
             }
         };
-        // A load that depends on another group could not move with both, but then that one was closed.
-        self.add(id, 1 << slot);
+        // If it depends on another group, that one was closed.
+        self.depend(id, 1 << slot);
+        let Some(group) = &mut self.groups[slot] else { return };
+        group.moved.push(id);
+        group.accesses += 1;
+        if access.is_store {
+            group.stored.push(object);
+        }
+        if group.accesses > 1 {
+            let order = self.order.get_or_init(|| Order::of(kernel));
+            let at = id;
+            let is_over = |id: &InstId| {
+                Access::of(kernel, *id).is_some() || order.last_use_of(kernel, *id) <= order.of[at.index()]
+            };
+            if group.moved.iter().all(is_over) {
+                group.complete = [group.moved.len(), group.accesses];
+            }
+        }
     }
 
     /// Ends the groups for which `ends` returns true, which is given the bit of each.
     fn close(&mut self, ends: impl Fn(u8, &mut Group) -> bool) {
-        for number in 0..MOST_GROUPS {
+        let mut left = self.open;
+        while left != 0 {
+            let number = left.trailing_zeros() as usize;
+            left &= left - 1;
             if self.groups[number].as_mut().is_some_and(|group| ends(1 << number, group)) {
                 self.end(number);
             }
@@ -282,19 +357,20 @@ impl<'k> Finder<'k> {
     /// Ends a group, and plans to put its accesses under one guard if there are several.
     fn end(&mut self, number: usize) {
         let Some(mut group) = self.groups[number].take() else { return };
-        for value in &group.dependents {
-            self.depends[value.index()] &= !(1 << number);
+        self.open &= !(1 << number);
+        for result in group.moved.iter().flat_map(|id| &*self.kernel.inst(*id).results) {
+            self.depends[result.index()] &= !(1 << number);
         }
         let [moved, accesses] = group.complete;
         group.moved.truncate(moved);
         let Some(last) = group.moved.last().copied().filter(|_| accesses > 1) else { return };
-        let kernel = self.kernel;
-        let at = self.order.of[last.index()];
+        let (kernel, order) = (self.kernel, self.order.get_or_init(|| Order::of(self.kernel)));
+        let at = order.of[last.index()];
         let loaded =
             group.moved.iter().filter(|id| Access::of(kernel, **id).is_some_and(|access| !access.is_store));
         let results: Vec<ValueId> = loaded
             .flat_map(|id| kernel.inst(*id).results.iter())
-            .filter(|result| self.order.last_use[result.index()] > at)
+            .filter(|result| order.last_use[result.index()] > at)
             .copied()
             .collect();
         let is_taken = |id: &InstId| self.is_moved[id.index()];
@@ -343,6 +419,11 @@ impl Order {
             Event::Enter(_) | Event::Done(_) => {}
         });
         order
+    }
+
+    /// Returns the position after which no result of an instruction is used.
+    fn last_use_of(&self, kernel: &Kernel, id: InstId) -> u32 {
+        kernel.inst(id).results.iter().map(|result| self.last_use[result.index()]).max().unwrap_or_default()
     }
 }
 

@@ -32,8 +32,39 @@ fn run(kernel: &mut Kernel) -> usize {
     decided.count() + inline_taken(kernel)
 }
 
+/// Returns whether there may be something to decide: an `if` on a literal, or instructions other than a loop or an `if` and the
+/// comparison that it depends on.
 fn is_candidate(kernel: &Kernel) -> bool {
-    has(kernel, |kind| matches!(kind, InstKind::If { .. } | InstKind::While { .. }))
+    if !has(kernel, |kind| matches!(kind, InstKind::If { .. } | InstKind::While { .. })) {
+        return false;
+    }
+    let (mut branches, mut others) = (0, 0);
+    for inst in &kernel.insts {
+        match inst.kind {
+            InstKind::If { condition, .. } if kernel.literal(condition).is_some() => return true,
+            InstKind::If { .. } | InstKind::While { .. } => branches += 1,
+            InstKind::Scalar { op, .. } => others += usize::from(takes_conditions(op)),
+            InstKind::VecShuffle { .. }
+            | InstKind::Id { .. }
+            | InstKind::Len { .. }
+            | InstKind::Load { .. } => {}
+            InstKind::Store { .. } | InstKind::Atomic { .. } => {}
+            InstKind::Fence { .. }
+            | InstKind::Barrier { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::WorkgroupBroadcast { .. }
+            | InstKind::Subgroup { .. }
+            | InstKind::CoopLoad { .. }
+            | InstKind::CoopStore { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. }
+            | InstKind::Trap { .. }
+            | InstKind::For { .. }
+            | InstKind::Region { .. } => others += 1,
+        }
+    }
+    branches + others > 2
 }
 
 /// The possible outcomes of a comparison of two values, a bit each.
@@ -185,14 +216,14 @@ impl Decided {
     fn of(kernel: &Kernel) -> Self {
         let mut decided = Self::default();
         let mut facts = Facts::none(kernel);
-        // What holds in blocks that are entered later.
-        let mut entries: HashMap<BlockId, (ValueId, bool)> = HashMap::new();
+        // What holds in blocks that are entered later, the next of them last.
+        let mut entries: Vec<(BlockId, ValueId, bool)> = Vec::new();
         // The number of facts before each open block.
         let mut marks = Vec::new();
         Walk::new(kernel).for_each(|event| match event {
             Event::Enter(block) => {
                 marks.push(facts.undo.len());
-                if let Some((condition, holds)) = entries.remove(&block) {
+                if let Some((_, condition, holds)) = entries.pop_if(|(next, ..)| *next == block) {
                     facts.assume(kernel, condition, holds);
                 }
             }
@@ -204,12 +235,11 @@ impl Decided {
                 decided.inst(kernel, &facts, id);
                 match kernel.inst(id).kind.control() {
                     Some(Control::If { condition, then_block, else_block }) => {
-                        entries.insert(then_block, (condition, true));
-                        entries.insert(else_block, (condition, false));
+                        entries.extend([(else_block, condition, false), (then_block, condition, true)]);
                     }
                     Some(Control::While { header, body, .. }) => {
                         if let Terminator::Condition(go) = kernel.block(header).terminator {
-                            entries.insert(body, (go, true));
+                            entries.push((body, go, true));
                         }
                     }
                     Some(Control::For { .. } | Control::Region { .. }) | None => {}
@@ -221,10 +251,11 @@ impl Decided {
     }
 
     fn inst(&mut self, kernel: &Kernel, facts: &Facts, id: InstId) {
-        if facts.undo.is_empty() {
+        let inst = kernel.inst(id);
+        let may_take = !matches!(inst.kind, InstKind::Scalar { op, .. } if !takes_conditions(op));
+        if facts.undo.is_empty() || !may_take {
             return;
         }
-        let inst = kernel.inst(id);
         let decided =
             operands(&inst.kind).filter_map(|value| Some((id, value, facts.values[value.index()]?)));
         self.operands.extend(decided);
@@ -285,6 +316,27 @@ impl Decided {
             replacement.everywhere(kernel);
         }
     }
+}
+
+/// Returns whether an op compares or may take conditions. Most do not.
+fn takes_conditions(op: Op) -> bool {
+    matches!(
+        op,
+        Op::Eq
+            | Op::Ne
+            | Op::Lt
+            | Op::Le
+            | Op::Gt
+            | Op::Ge
+            | Op::And
+            | Op::Or
+            | Op::Xor
+            | Op::Not
+            | Op::Select
+            | Op::Convert
+            | Op::Construct
+            | Op::Insert
+    )
 }
 
 /// Returns the arm that an `if` on a literal takes.
