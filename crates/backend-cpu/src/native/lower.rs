@@ -23,6 +23,7 @@ pub(super) mod plan;
 mod row;
 mod rows;
 mod scalar;
+mod strided;
 pub(super) mod subgroup;
 mod transcendental;
 mod vector;
@@ -46,6 +47,7 @@ use memory::shared_bytes;
 use narrow::{extended, narrow_bits};
 use plan::needs_whole_workgroups;
 use row::Row;
+use strided::{Groups, Strided};
 
 /// The division of a launch into rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +144,8 @@ struct Value {
     mask: Option<Reg>,
     /// The value as a row.
     row: Option<Row>,
+    /// The value as that of consecutive words of each lane.
+    strided: Option<Strided>,
 }
 
 /// Compiles `kernel`, which [`supports`](super::supports::supports) accepts, for vectors of `lanes` lanes.
@@ -170,6 +174,7 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
         versions: 0,
         materialized: HashMap::new(),
         uniformity: UniformityMap::of(kernel),
+        groups: Groups::of(kernel),
         position: None,
         homes: Vec::new(),
         kept_bytes: 0,
@@ -224,6 +229,8 @@ struct Lowering<'k> {
     /// Vectors of constants, by their bits.
     materialized: HashMap<u32, Reg>,
     uniformity: UniformityMap,
+    /// Stores that are compiled together.
+    groups: Groups,
     /// The current vector of the workgroup, in kernels that are run by whole workgroups.
     position: Option<Position>,
     /// The places of components between segments; empty in other kernels.
@@ -514,7 +521,10 @@ impl Lowering<'_> {
         }
         match inst.kind {
             InstKind::Load { memory, index } => self.load(id, memory, index, *inst.results.first()?),
-            InstKind::Store { memory, index, value } => self.store(id, memory, index, value),
+            InstKind::Store { memory, index, value } => match self.grouped_store(id)? {
+                true => Some(()),
+                false => self.store(id, memory, index, value),
+            },
             InstKind::Atomic { .. } => self.atomic(&inst.kind, &inst.results),
             InstKind::WorkgroupBroadcast { index, .. } => {
                 self.workgroup_broadcast(id, index, *inst.results.first()?)

@@ -11,6 +11,7 @@ use std::time::Duration;
 use fulgurite_hal::{Binding, CompileOptions, Device as _, DeviceBuffer, Executable, Launch, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 
+use crate::native::program::Step;
 use crate::native::{lower, x64};
 use crate::tests::{grid, kernel};
 use crate::{Compiled, CpuDevice, CpuOptions, Native, machine_code};
@@ -494,6 +495,51 @@ fn loads_stay_before_stores_that_follow_them() {
     let once = "buffer %x: read_write u32[]\n%i = global_id.x\n%n = len %x\n%in = lt %i, %n\nif %in {
   %a = load %x[%i]\n  store %x[%i], 7u32\n  %b = add %i, %a\n  store %x[%i], %b\n}";
     same(&kernel("64, 1, 1", once), &[words(128, 6)], &[], &grid(2));
+}
+
+#[test]
+fn stores_of_consecutive_words_are_rows() {
+    let stores = |base: &str, values: [&str; 4]| -> String {
+        let stores = (0..4).zip(values).map(|(offset, value)| {
+            format!("%at{offset} = add {base}, {offset}u32\nstore %y[%at{offset}], {value}\n")
+        });
+        stores.collect()
+    };
+    let values = ["%a", "%b", "%a", "%i"];
+    let head = "buffer %x: read u32[]\nbuffer %y: read_write u32[]\nparam %n: u32\n%i = global_id.x\n%a = load %x[%i]\n%b = xor %a, %n\n\
+                %four = mul %i, 4u32\n%base = add %four, %n\n";
+    let wanted = "shl %i, 2u32";
+    for (body, is_together) in [
+        (stores("%base", values), true),
+        (format!("%early = sub %base, 3u32\n{}", stores("%early", values)), true),
+        (format!("%other = {wanted}\n{}", stores("%other", values)), true),
+        // Another distance, another order, a load in between, and the end of a block; an `if` has a form for all lanes.
+        (format!("%five = mul %i, 5u32\n{}", stores("%five", values)), false),
+        (
+            format!(
+                "%at9 = add %base, 1u32\nstore %y[%at9], %a\n{}",
+                stores("%base", values).replace("%at1 = add %base, 1u32", "%at1 = add %base, 2u32")
+            ),
+            false,
+        ),
+        (stores("%base", values).replace("store %y[%at2]", "%old = load %y[%at1]\nstore %y[%at2]"), false),
+        (format!("%c = lt %a, %i\nif %c {{\n{}}}\n", stores("%base", values)), true),
+        (
+            format!(
+                "%c = lt %n, 9u32\nif %c {{\nstore %y[%base], %a\n}}\n{}",
+                stores("%base", values).split_once("store %y[%at0], %a\n").unwrap().1
+            ),
+            false,
+        ),
+    ] {
+        let kernel = kernel("64, 1, 1", &format!("{head}{body}"));
+        let program = lower::lower(&kernel, 16).unwrap();
+        let merges = program.steps.iter().any(|step| matches!(step, Step::Merge { .. }));
+        assert_eq!(merges, is_together, "{body}");
+        for (n, len) in [(0, 512), (0, 511), (0, 300), (5, 512), (2, 3), (0xffff_fffe, 512), (0, 1)] {
+            same(&kernel, &[words(128, 4), words(len, 5)], &[n], &grid(2));
+        }
+    }
 }
 
 #[test]

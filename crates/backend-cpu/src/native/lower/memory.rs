@@ -10,7 +10,7 @@ use super::narrow::narrow_bits;
 use super::row::Row;
 use super::{Lowering, Part};
 use crate::native::program::{
-    Area, Class, Input, Kind, MergeOp, Reg, Relation, ScalarOp2, Step, VectorOp2, Words,
+    Area, Class, Input, Kind, Label, MergeOp, Reg, Relation, ScalarOp2, Step, VectorOp2, Words,
 };
 
 /// The alignment of shared arrays in bytes: a vector of any width.
@@ -171,7 +171,7 @@ impl Lowering<'_> {
     }
 
     /// Returns the words of consecutive elements, whose two or four components are in as many vectors.
-    fn zip(&mut self, components: &[Reg]) -> Vec<Reg> {
+    pub(super) fn zip(&mut self, components: &[Reg]) -> Vec<Reg> {
         let mut pair = |a, b| [MergeOp::Low, MergeOp::High].map(|op| self.merge(op, a, b));
         match *components {
             [a, b] => pair(a, b).to_vec(),
@@ -277,11 +277,40 @@ impl Lowering<'_> {
             self.push(Step::Branch { relation, kind, a: when, b: zero, to: outside });
         }
         if let Some(len) = len {
-            // In 64 bits, so that the comparison fails for indices that wrap.
-            let end = self.reg(Class::Scalar);
-            self.push(Step::AddWide { to: end, a: row.first, b: self.lanes as i32 });
-            self.push(Step::BranchWide { relation: Relation::Gt, a: end, b: len, to: outside });
+            self.leave_outside(row.first, self.lanes, len, outside);
         }
+        self.two_forms(outside, done, inside, other);
+    }
+
+    /// Adds two forms of an access to consecutive elements: one if all are in bounds, and one for any indices.
+    pub(super) fn if_inside(
+        &mut self,
+        first: Reg,
+        count: u32,
+        len: Reg,
+        inside: impl FnOnce(&mut Self),
+        other: impl FnOnce(&mut Self),
+    ) {
+        let (outside, done) = (self.label(), self.label());
+        self.leave_outside(first, count, len, outside);
+        self.two_forms(outside, done, inside, other);
+    }
+
+    /// Branches if some of the elements are out of bounds.
+    fn leave_outside(&mut self, first: Reg, count: u32, len: Reg, outside: Label) {
+        // In 64 bits, so that the comparison fails for indices that wrap.
+        let end = self.reg(Class::Scalar);
+        self.push(Step::AddWide { to: end, a: first, b: count as i32 });
+        self.push(Step::BranchWide { relation: Relation::Gt, a: end, b: len, to: outside });
+    }
+
+    fn two_forms(
+        &mut self,
+        outside: Label,
+        done: Label,
+        inside: impl FnOnce(&mut Self),
+        other: impl FnOnce(&mut Self),
+    ) {
         inside(self);
         self.push(Step::Cold);
         self.push(Step::Bind(outside));

@@ -31,9 +31,9 @@ impl Lowering<'_> {
             self.define_mask(result, to);
             return Some(());
         }
-        let to = self.word_op(op, ty, &args)?;
+        let (to, strided) = (self.word_op(op, ty, &args)?, self.strided_op(op, operands));
         self.define_vector(result, to);
-        self.values[result.0].row = row;
+        (self.values[result.0].row, self.values[result.0].strided) = (row, strided);
         Some(())
     }
 
