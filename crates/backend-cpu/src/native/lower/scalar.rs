@@ -289,6 +289,6 @@ pub(super) fn steps(op: IntegerOp, ty: ScalarType) -> Option<(Option<ScalarOp2>,
     })
 }
 
-fn scalar_step(op: IntegerOp, ty: ScalarType) -> Option<ScalarOp2> {
+pub(super) fn scalar_step(op: IntegerOp, ty: ScalarType) -> Option<ScalarOp2> {
     steps(op, ty)?.0
 }

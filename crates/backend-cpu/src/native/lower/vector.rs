@@ -20,6 +20,10 @@ impl Lowering<'_> {
         operands: &[Part],
         result: Part,
     ) -> Option<()> {
+        if let Some(scalar) = self.uniform_op(op, ty, operands) {
+            self.define_scalar(result, scalar);
+            return Some(());
+        }
         let row = self.row_op(op, ty, operands);
         if let Some(Row { first, when: None }) = row {
             self.define_row(result, first);

@@ -387,3 +387,47 @@ fn every_loop_over_the_vectors_of_a_workgroup_polls() {
     let polls = program.steps.iter().filter(|step| matches!(step, Step::Poll)).count();
     assert_eq!(polls, 6, "one for each segment");
 }
+
+#[test]
+fn parts_of_local_indices_are_those_of_each_lane() {
+    let mut body = String::from(
+        "buffer %x: read u32[]\nbuffer %y: read_write u32[]\nparam %n: u32\nshared %tile: u32[256]\n%t = local_index\n%lx = local_id.x\n\
+         %g = global_id.x\n%later = add %t, 32u32\n%odd = add %t, 3u32\n%w = workgroup_id.x\n",
+    );
+    let mut results = Vec::new();
+    for index in ["%t", "%lx", "%g", "%later", "%odd"] {
+        for (op, literals) in [
+            ("and", &[31, 15, 47, 7, 16, 0xffff_fff0_u32, u32::MAX][..]),
+            ("rem", &[16, 32, 48, 20, 1, 0]),
+            ("div", &[16, 32, 48, 20, 1, 0]),
+            ("shr", &[4, 5, 3, 31, 36]),
+        ] {
+            for literal in literals {
+                let result = format!("%r{}", results.len());
+                body += &format!("{result} = {op} {index}, {literal}u32\n");
+                results.push(result);
+            }
+        }
+    }
+    // As indices, in arithmetic, and behind a barrier.
+    for (number, result) in results.iter().enumerate() {
+        body += &format!(
+            "%s{number} = mul {result}, %n\n%l{number} = load %x[{result}]\n%p{number} = add {result}, %s{number}\n\
+             %q{number} = load %x[%p{number}]\n%u{number} = xor %l{number}, %q{number}\n"
+        );
+    }
+    body += "%c = rem %t, 256u32\nstore %tile[%c], %t\nbarrier[shared]\n";
+    let count = results.len();
+    body += &format!("%flat = mul %w, 512u32\n%own = add %flat, %t\n%base = mul %own, {count}u32\n");
+    for (number, result) in results.iter().enumerate() {
+        body += &format!(
+            "%m{number} = load %tile[{result}]\n%v{number} = add %m{number}, %u{number}\n%z{number} = add %base, {number}u32\n\
+             store %y[%z{number}], %v{number}\n"
+        );
+    }
+    for size in ["64, 1, 1", "48, 1, 1", "16, 3, 1", "40, 1, 1", "32, 2, 2"] {
+        let kernel = kernel(size, &body);
+        let contents = [words(200, 3), vec![0; 2 * 512 * count]];
+        same(&kernel, &contents, &[3], &grid(2));
+    }
+}
