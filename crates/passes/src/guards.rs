@@ -340,6 +340,9 @@ impl<'k> Finder<'k> {
                 group.complete = [group.moved.len(), group.accesses];
             }
         }
+        if group.moved.len() >= MOST_MOVED {
+            self.end(slot);
+        }
     }
 
     /// Ends the groups for which `ends` returns true, which is given the bit of each.
@@ -545,6 +548,14 @@ mod tests {
             &kernel("  %a = load %y[%i]\n  %c = add %a, 1.0f32\n  store %y[%i], %c\n  store %z[%n], %c\n"),
             &super::PASS,
         );
+    }
+
+    #[test]
+    fn long_runs_of_accesses_get_several_guards() {
+        let accesses: String =
+            (0..1000).map(|n| format!("  %a{n} = load %y[%i]\n  store %z[%i], %a{n}\n")).collect();
+        let text = after(&kernel(&accesses), &super::PASS);
+        assert_eq!(text.matches("if %").count(), 2000_usize.div_ceil(super::MOST_MOVED));
     }
 
     #[test]
