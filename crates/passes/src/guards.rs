@@ -1,9 +1,10 @@
 //! The pass `guards`: puts loads and stores at one index, of memory of one length, under one guard.
 //!
 //! An access out of bounds loads zero or stores nothing, so lowering guards each access that is not proven to be in bounds. An
-//! `if` on the index guards several, and what is computed in between: in its arm each of them is proven. All move down to the
-//! last of them, the computations that depend on their loads too, which nothing after it may use. What is loaded is a result
-//! of the `if`. Loads move down past pure instructions and loads, and stores past these unless they load the same memory object.
+//! `if` on the index guards several, and what is computed in between: in its arm each of them is proven. All of them move down to
+//! the last access, as do the computations that depend on their loads. Nothing after the last access may use those computations;
+//! what is loaded is a result of the `if`. Loads and stores move down past pure instructions and past loads; stores not past loads
+//! of the same object.
 
 use std::cell::OnceCell;
 
@@ -21,9 +22,10 @@ pub(crate) const PASS: Pass = Pass { name: "guards", fires, run };
 
 /// The number of groups that are open at once: the bits of a mask.
 const MOST_GROUPS: usize = 8;
+const _: () = assert!(MOST_GROUPS <= u8::BITS as usize);
 /// The number of instructions that move, so that an `if` stays small.
 const MOST_MOVED: usize = 64;
-/// The number of other computations that a load moves past: while they run, it might be under way.
+/// The number of other computations that a load moves past, during which the load could already be in flight.
 const MOST_PASSED: usize = 16;
 /// The number of loaded values that an `if` has as results.
 const MOST_RESULTS: usize = 8;
@@ -107,13 +109,27 @@ struct Group {
     passed: usize,
     /// The objects that are stored to.
     stored: Vec<Memory>,
-    /// The number of instructions and of accesses up to the last access after which nothing uses what was computed.
-    complete: [usize; 2],
+    /// What there was at the last access after which nothing uses what was computed.
+    complete: Complete,
+}
+
+/// The part of a group that can be put under a guard.
+#[derive(Clone, Copy, Default)]
+struct Complete {
+    moved: usize,
+    accesses: usize,
 }
 
 impl Group {
     fn of(bound: Bound) -> Self {
-        Self { bound, moved: Vec::new(), accesses: 0, passed: 0, stored: Vec::new(), complete: [0; 2] }
+        Self {
+            bound,
+            moved: Vec::new(),
+            accesses: 0,
+            passed: 0,
+            stored: Vec::new(),
+            complete: Complete::default(),
+        }
     }
 }
 
@@ -132,16 +148,16 @@ fn plans(kernel: &Kernel) -> Vec<Plan> {
     }
     let equal = equal_lengths(kernel);
     let mut finder: Option<Finder<'_>> = None;
-    let mut guards = Guards::default();
+    let mut stated = Stated::default();
     Walk::new(kernel).for_each(|event| match event {
         Event::Enter(block) => {
-            guards.enter(kernel, &equal, block);
-            if guards.has_two_of_one_bound(kernel, &equal, block) {
+            stated.enter(kernel, &equal, block);
+            if stated.has_two_of_one_bound(kernel, &equal, block) {
                 finder.get_or_insert_with(|| Finder::of(kernel, &equal)).block(block);
             }
         }
-        Event::Exit(_) => guards.exit(),
-        Event::Inst(id) => guards.note(kernel, id),
+        Event::Exit(_) => stated.exit(),
+        Event::Inst(id) => stated.note(kernel, id),
         Event::Done(_) => {}
     });
     finder.map(|finder| finder.plans).unwrap_or_default()
@@ -180,17 +196,18 @@ impl<T: PartialEq> Recent<T> {
     }
 }
 
-/// The bounds that each enclosing `if` states: accesses with these need no guard.
+/// The bounds that enclosing `if`s state directly, so that accesses with these are known not to need a guard. A quick filter, which
+/// most kernels stop at; [`Finder::is_inside`] decides about what is left.
 #[derive(Default)]
-struct Guards {
+struct Stated {
     /// The condition of each `if` whose arm for true was not entered yet, by the arm.
     conditions: Vec<(BlockId, ValueId)>,
-    stated: Vec<Bound>,
+    bounds: Vec<Bound>,
     /// For each open block, the number of bounds before it.
     marks: Vec<usize>,
 }
 
-impl Guards {
+impl Stated {
     fn note(&mut self, kernel: &Kernel, id: InstId) {
         if let InstKind::If { condition, then_block, .. } = kernel.inst(id).kind {
             self.conditions.push((then_block, condition));
@@ -198,14 +215,14 @@ impl Guards {
     }
 
     fn enter(&mut self, kernel: &Kernel, equal: &[BufferId], block: BlockId) {
-        self.marks.push(self.stated.len());
+        self.marks.push(self.bounds.len());
         if let Some((_, condition)) = self.conditions.pop_if(|(arm, _)| *arm == block) {
-            self.stated.extend(bound_of(kernel, equal, condition));
+            self.bounds.extend(bound_of(kernel, equal, condition));
         }
     }
 
     fn exit(&mut self) {
-        self.stated.truncate(self.marks.pop().unwrap_or_default());
+        self.bounds.truncate(self.marks.pop().unwrap_or_default());
     }
 
     /// Returns whether two accesses in a block have the same bound. Most blocks have none.
@@ -213,7 +230,7 @@ impl Guards {
         let mut recent = Recent::default();
         let accesses = kernel.block(block).insts.iter().filter_map(|id| Access::of(kernel, *id));
         let mut bounds = accesses.map(|access| access.bound(kernel, equal));
-        bounds.any(|bound| !self.stated.contains(&bound) && recent.repeats(bound))
+        bounds.any(|bound| !self.bounds.contains(&bound) && recent.repeats(bound))
     }
 }
 
@@ -236,6 +253,8 @@ struct Finder<'k> {
     groups: [Option<Group>; MOST_GROUPS],
     /// A bit for each group that there is.
     open: u8,
+    /// The group that makes room for another one.
+    oldest: usize,
     /// For each value, a bit for each group on whose loads it depends.
     depends: Vec<u8>,
     /// The instructions that plans move.
@@ -252,6 +271,7 @@ impl<'k> Finder<'k> {
             bounds: OnceCell::new(),
             groups: [const { None }; MOST_GROUPS],
             open: 0,
+            oldest: 0,
             depends: vec![0; kernel.values.len()],
             is_moved: vec![false; kernel.insts.len()],
             plans: Vec::new(),
@@ -292,7 +312,7 @@ impl<'k> Finder<'k> {
         self.depend(id, needs & self.open);
     }
 
-    /// Has the results of an instruction depend on groups.
+    /// Marks the results of an instruction as depending on groups.
     fn depend(&mut self, id: InstId, groups: u8) {
         if groups != 0 {
             self.kernel.inst(id).results.iter().for_each(|result| self.depends[result.index()] |= groups);
@@ -314,8 +334,10 @@ impl<'k> Finder<'k> {
             Some(slot) => slot,
             None => {
                 let slot = self.groups.iter().position(Option::is_none).unwrap_or_else(|| {
-                    self.end(0);
-                    0
+                    let oldest = self.oldest % MOST_GROUPS;
+                    self.oldest += 1;
+                    self.end(oldest);
+                    oldest
                 });
                 self.groups[slot] = Some(Group::of(bound));
                 self.open |= 1 << slot;
@@ -332,12 +354,12 @@ impl<'k> Finder<'k> {
         }
         if group.accesses > 1 {
             let order = self.order.get_or_init(|| Order::of(kernel));
-            let at = id;
-            let is_over = |id: &InstId| {
-                Access::of(kernel, *id).is_some() || order.last_use_of(kernel, *id) <= order.of[at.index()]
+            let at = order.of[id.index()];
+            let is_over = |moved: &InstId| {
+                Access::of(kernel, *moved).is_some() || order.last_use_of(kernel, *moved) <= at
             };
             if group.moved.iter().all(is_over) {
-                group.complete = [group.moved.len(), group.accesses];
+                group.complete = Complete { moved: group.moved.len(), accesses: group.accesses };
             }
         }
         if group.moved.len() >= MOST_MOVED {
@@ -364,7 +386,7 @@ impl<'k> Finder<'k> {
         for result in group.moved.iter().flat_map(|id| &*self.kernel.inst(*id).results) {
             self.depends[result.index()] &= !(1 << number);
         }
-        let [moved, accesses] = group.complete;
+        let Complete { moved, accesses } = group.complete;
         group.moved.truncate(moved);
         let Some(last) = group.moved.last().copied().filter(|_| accesses > 1) else { return };
         let (kernel, order) = (self.kernel, self.order.get_or_init(|| Order::of(self.kernel)));
@@ -395,7 +417,7 @@ impl<'k> Finder<'k> {
 struct Order {
     /// The position of each instruction.
     of: Vec<u32>,
-    /// The position after which each value is not used.
+    /// The position of the last use of each value.
     last_use: Vec<u32>,
 }
 
@@ -424,7 +446,7 @@ impl Order {
         order
     }
 
-    /// Returns the position after which no result of an instruction is used.
+    /// Returns the position of the last use of the results of an instruction.
     fn last_use_of(&self, kernel: &Kernel, id: InstId) -> u32 {
         kernel.inst(id).results.iter().map(|result| self.last_use[result.index()]).max().unwrap_or_default()
     }
@@ -433,8 +455,8 @@ impl Order {
 impl Plan {
     /// Appends the guard with its accesses to the block.
     fn emit(&self, kernel: &mut Kernel, block: BlockId) {
-        let accesses = self.moved.iter().filter_map(|id| Some((*id, Access::of(kernel, *id)?)));
-        let Some((first, access)) = { accesses }.next() else { return };
+        let mut accesses = self.moved.iter().filter_map(|id| Some((*id, Access::of(kernel, *id)?)));
+        let Some((first, access)) = accesses.next() else { return };
         let location = kernel.inst(first).location;
         let add = |kernel: &mut Kernel, block, kind, ty| {
             let id = kernel.add_inst(block, kind, &[ty], location);
@@ -459,7 +481,7 @@ impl Plan {
         for arm in [then_block, else_block] {
             kernel.blocks[arm.index()].location = location;
         }
-        // The results keep their ids, and so all who use them later; in the arm there are others.
+        // The results keep their ids, and so do their later uses; in the arm there are others.
         let (mut inner, mut zeros) = (Vec::new(), Vec::new());
         for result in &self.results {
             let ty = kernel.ty(*result);
@@ -548,6 +570,51 @@ mod tests {
             &kernel("  %a = load %y[%i]\n  %c = add %a, 1.0f32\n  store %y[%i], %c\n  store %z[%n], %c\n"),
             &super::PASS,
         );
+    }
+
+    #[test]
+    fn lengths_and_values_of_other_types_share_guards() {
+        // A long index and an array, a `large` buffer, and vectors, of which one is a result.
+        let text = after(
+            "fulgurite 1\nkernel @k workgroup(64, 1, 1) {\n  shared %t: u32[64]\n  buffer %l: read_write u32[] large\n  \
+             buffer %v: read_write f32x2[]\n  %i = global_id.x\n  %w = convert %i -> u64\n  %a = load %t[%w]\n  store %t[%w], %a\n  \
+             %b = load %l[%i]\n  store %l[%i], %b\n  %c = load %v[%i]\n  %d = neg %c\n  store %v[%i], %d\n  barrier\n  \
+             store %v[0u32], %c\n}\n",
+            &super::PASS,
+        );
+        assert_eq!(text.matches("if %").count(), 3, "{text}");
+        assert!(text.contains("= convert 64u32 -> u64\n") && text.contains("= len %l\n"), "{text}");
+        assert!(text.contains("= construct 0.0f32, 0.0f32\n"), "{text}");
+        crate::tests::unchanged(&text, &super::PASS);
+    }
+
+    #[test]
+    fn what_needs_no_guard_or_would_wait_long_stays() {
+        // Both are proven to be in bounds.
+        unchanged(
+            &kernel(
+                "  %l = len %y\n  %c = lt %i, %l\n  if %c {\n    %a = load %y[%i]\n    %b = neg %a\n    store %z[%i], %b\n  }\n",
+            ),
+            &super::PASS,
+        );
+        let computed = |count: usize| {
+            let between: String = (0..count).map(|n| format!("  %o{n} = add %n, {n}u32\n")).collect();
+            kernel(&format!("  %a = load %y[%i]\n{between}  store %y[%i], %a\n"))
+        };
+        after(&computed(super::MOST_PASSED), &super::PASS);
+        unchanged(&computed(super::MOST_PASSED + 1), &super::PASS);
+    }
+
+    #[test]
+    fn groups_beyond_the_most_make_room_for_each_other() {
+        let loads: String = (0..20)
+            .map(|n| {
+                format!("  %j{n} = add %i, {n}u32\n  %a{n} = load %x[%j{n}]\n  %b{n} = load %y[%j{n}]\n")
+            })
+            .collect();
+        let stores: String = (13..20).map(|n| format!("  %c{n} = load %z[%j{n}]\n")).collect();
+        let text = after(&kernel(&format!("{loads}{stores}")), &super::PASS);
+        assert!((1..=7).contains(&text.matches("if %").count()), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The pass `implied`: replaces conditions that an enclosing `if` or `while` decides, and an `if` on a literal by its arm.
 //!
 //! In an arm, the condition of the `if` is true or false, and so are the parts of a conjunction that is true and of a
-//! disjunction that is false. A comparison of the same operands is decided if each outcome that is left to them gives the same
+//! disjunction that is false. A comparison of the same operands is decided if all outcomes that remain possible give the same
 //! result. Values never change, so what holds on entry to an arm holds in all blocks nested in it.
 
 use std::collections::HashMap;
@@ -32,8 +32,8 @@ fn run(kernel: &mut Kernel) -> usize {
     decided.count() + inline_taken(kernel)
 }
 
-/// Returns whether there may be something to decide: an `if` on a literal, or instructions other than a loop or an `if` and the
-/// comparison that it depends on.
+/// Returns whether there may be something to decide: an `if` on a literal, or more than one branch and the comparison that it
+/// depends on. A quick filter: what else counts may have conditions as operands or in its blocks, or not.
 fn is_candidate(kernel: &Kernel) -> bool {
     if !has(kernel, |kind| matches!(kind, InstKind::If { .. } | InstKind::While { .. })) {
         return false;
@@ -144,7 +144,7 @@ impl Comparison {
 struct Facts {
     /// Conditions that are decided.
     values: Vec<Option<bool>>,
-    /// What is left of the outcomes of comparisons.
+    /// The outcomes of comparisons that remain possible.
     outcomes: HashMap<[ValueId; 2], Outcomes>,
     /// What held before, the latest last.
     undo: Vec<Undo>,
@@ -201,7 +201,7 @@ impl Facts {
     }
 }
 
-/// What conditions decide.
+/// Uses and results of conditions whose value is known.
 #[derive(Default)]
 struct Decided {
     /// Operands of instructions.
@@ -293,22 +293,26 @@ impl Decided {
         }
         let [no, yes] = [0, 1].map(|bits| kernel.add_value(Type::BOOL, ValueDef::Const(Const(bits)), None));
         let literal = |holds: bool| if holds { yes } else { no };
-        for (id, decided, holds) in &self.operands {
-            kernel.insts[id.index()].kind.change_operands(|value| {
-                if *value == *decided {
-                    *value = literal(*holds);
-                }
-            });
-        }
-        for (block, decided, holds) in &self.terminators {
-            match &mut kernel.blocks[block.index()].terminator {
-                Terminator::Return => {}
-                Terminator::Yield(values) => {
-                    let decided = values.iter_mut().filter(|value| **value == *decided);
-                    decided.for_each(|value| *value = literal(*holds));
-                }
-                Terminator::Condition(go) => *go = literal(*holds),
+        // What is known at a place, by value. All of a place is replaced at once, as it may have many operands.
+        let mut known: Vec<Option<bool>> = vec![None; kernel.values.len()];
+        let change = |known: &[Option<bool>], value: &mut ValueId| {
+            if let Some(holds) = known[value.index()] {
+                *value = literal(holds);
             }
+        };
+        for here in self.operands.chunk_by(|a, b| a.0 == b.0) {
+            here.iter().for_each(|(_, value, holds)| known[value.index()] = Some(*holds));
+            kernel.insts[here[0].0.index()].kind.change_operands(|value| change(&known, value));
+            here.iter().for_each(|(_, value, _)| known[value.index()] = None);
+        }
+        for here in self.terminators.chunk_by(|a, b| a.0 == b.0) {
+            here.iter().for_each(|(_, value, holds)| known[value.index()] = Some(*holds));
+            match &mut kernel.blocks[here[0].0.index()].terminator {
+                Terminator::Return => {}
+                Terminator::Yield(values) => values.iter_mut().for_each(|value| change(&known, value)),
+                Terminator::Condition(go) => change(&known, go),
+            }
+            here.iter().for_each(|(_, value, _)| known[value.index()] = None);
         }
         if !self.results.is_empty() {
             let mut replacement = Replacement::none(kernel);
@@ -485,6 +489,19 @@ mod tests {
             &super::PASS,
         );
         assert!(text.contains("select false, %i, %m") && text.contains("condition %go"), "{text}");
+    }
+
+    #[test]
+    fn what_is_decided_is_yielded_and_tested_as_a_literal() {
+        let text = after(
+            &kernel(
+                "if %c {\n    %r, %s, %z = while carry(%u = %c, %v = true, %w = %i) {\n      %go = and %v, %u\n      condition %c\n    } do {\n      \
+                 %m = add %w, 1u32\n      yield %c, %d, %m\n    }\n    store %b[%z], %n\n  }",
+            ),
+            &super::PASS,
+        );
+        assert!(text.contains("carry(%u = true, %v = true, %w = %i)"), "{text}");
+        assert!(text.contains("condition true\n") && text.contains("yield true, %d, %m"), "{text}");
     }
 
     #[test]

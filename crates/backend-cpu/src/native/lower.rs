@@ -144,7 +144,7 @@ struct Value {
     mask: Option<Reg>,
     /// The value as a row.
     row: Option<Row>,
-    /// The value as that of consecutive words of each lane.
+    /// The value as an index that is four more than the previous lane's.
     strided: Option<Strided>,
 }
 

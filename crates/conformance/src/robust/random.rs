@@ -94,7 +94,7 @@ struct Writer<'b> {
     /// Names in scope, with their types. A uniform `u32` is also listed as `uniform`.
     values: Vec<(String, &'static str)>,
     next: u32,
-    /// What the last condition compares.
+    /// The operands of the last condition, if it is a comparison.
     compared: Option<Compared>,
     /// Types of values beyond [`TYPES`].
     more: Vec<&'static str>,

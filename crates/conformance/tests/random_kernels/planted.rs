@@ -41,9 +41,9 @@ pub(crate) const PLANTED: &[Planted] = &[
     ("loads moved up past stores", raise_loads),
     ("stores hoisted out of conditions", hoist_conditional_stores),
     ("conditions of arms taken for true everywhere", decide_everywhere),
-    ("comparisons taken for opposites of earlier ones, also of NaNs", negate_earlier_comparisons),
-    ("stores guarded by the bound of another access", |k| guard(k, true)),
-    ("what is computed from loads out of bounds taken for zero", |k| guard(k, false)),
+    ("comparisons replaced by the negation of their opposites, even for NaNs", negate_earlier_comparisons),
+    ("stores guarded by the bound of another access", guard_other_stores),
+    ("what is computed from loads out of bounds taken for zero", zero_computed_words),
 ];
 
 /// Calls `change` with every `op` and its operands.
@@ -428,58 +428,74 @@ fn negate_earlier_comparisons(kernel: &mut Kernel) {
     }
 }
 
-/// Selects, where the index of the last load of the block is out of bounds, the old element for what is stored elsewhere, or
-/// zero for what is computed from words that were loaded.
-fn guard(kernel: &mut Kernel, stores: bool) {
-    for block in 0..kernel.blocks.len() {
-        let block = BlockId::new(block);
-        let mut last: Option<(Memory, ValueId, ValueId)> = None;
+/// Selects, for what is stored elsewhere, the old element where the index of the last load of the block is out of bounds.
+fn guard_other_stores(kernel: &mut Kernel) {
+    for block in (0..kernel.blocks.len()).map(BlockId::new) {
+        let mut last = None;
         for id in core::mem::take(&mut kernel.blocks[block.index()].insts) {
-            let location = kernel.location;
-            let inst = kernel.inst(id).clone();
-            let is_small = |memory| kernel.len_type(memory) == Type::U32;
-            match (inst.kind, last) {
-                (InstKind::Load { memory, index }, _)
-                    if is_small(memory)
-                        && kernel.ty(index) == Type::U32
-                        && kernel.ty(inst.results[0]) == Type::U32 =>
-                {
-                    last = Some((memory, index, inst.results[0]));
-                }
-                (InstKind::Store { memory, index, value }, Some((guarding, guarded, _)))
-                    if stores && index != guarded =>
-                {
-                    let len =
-                        kernel.add_inst(block, InstKind::Len { memory: guarding }, &[Type::U32], location);
-                    let inside =
-                        append(kernel, block, Op::Lt, [guarded, kernel.inst(len).results[0]], Type::BOOL);
-                    let ty = kernel.ty(value);
-                    let old = kernel.add_inst(block, InstKind::Load { memory, index }, &[ty], location);
-                    let operands = Operands::new(&[inside, value, kernel.inst(old).results[0]]);
-                    let kind = InstKind::Scalar { op: Op::Select, operands, mode: FloatMode::Default };
-                    let selected = kernel.add_inst(block, kind, &[ty], location);
-                    let value = kernel.inst(selected).results[0];
-                    kernel.insts[id.index()].kind = InstKind::Store { memory, index, value };
-                }
-                (InstKind::Scalar { ref operands, .. }, Some((memory, index, loaded)))
-                    if !stores && operands.contains(&loaded) && kernel.ty(inst.results[0]) == Type::U32 =>
-                {
-                    kernel.blocks[block.index()].insts.push(id);
-                    let len = kernel.add_inst(block, InstKind::Len { memory }, &[Type::U32], location);
-                    let inside =
-                        append(kernel, block, Op::Lt, [index, kernel.inst(len).results[0]], Type::BOOL);
-                    let zero = literal(kernel, 0);
-                    let operands = Operands::new(&[inside, inst.results[0], zero]);
-                    let kind = InstKind::Scalar { op: Op::Select, operands, mode: FloatMode::Default };
-                    let selected = kernel.add_inst(block, kind.clone(), &[Type::U32], location);
-                    let by = kernel.inst(selected).results[0];
-                    replace(kernel, &HashMap::from([(inst.results[0], by)]));
-                    kernel.insts[selected.index()].kind = kind;
-                    continue;
-                }
-                _ => {}
+            last = loaded_word(kernel, id).or(last);
+            if let (InstKind::Store { memory, index, value }, Some((guarding, guarded, _))) =
+                (kernel.inst(id).kind.clone(), last)
+                && index != guarded
+            {
+                let (ty, location) = (kernel.ty(value), kernel.location);
+                let inside = append_bound(kernel, block, guarding, guarded);
+                let old = kernel.add_inst(block, InstKind::Load { memory, index }, &[ty], location);
+                let old = kernel.inst(old).results[0];
+                let value = append_selection(kernel, block, [inside, value, old], ty);
+                kernel.insts[id.index()].kind = InstKind::Store { memory, index, value };
             }
             kernel.blocks[block.index()].insts.push(id);
         }
     }
+}
+
+/// Selects zero for what is computed from the last loaded word where its index is out of bounds.
+fn zero_computed_words(kernel: &mut Kernel) {
+    for block in (0..kernel.blocks.len()).map(BlockId::new) {
+        let mut last = None;
+        for id in core::mem::take(&mut kernel.blocks[block.index()].insts) {
+            last = loaded_word(kernel, id).or(last);
+            kernel.blocks[block.index()].insts.push(id);
+            if let (InstKind::Scalar { operands, .. }, Some((memory, index, loaded))) =
+                (kernel.inst(id).kind.clone(), last)
+                && let [result] = kernel.inst(id).results[..]
+                && operands.contains(&loaded)
+                && kernel.ty(result) == Type::U32
+            {
+                let inside = append_bound(kernel, block, memory, index);
+                let zero = literal(kernel, 0);
+                let selected = append_selection(kernel, block, [inside, result, zero], Type::U32);
+                replace(kernel, &HashMap::from([(result, selected)]));
+                // But for the selection itself.
+                if let ValueDef::Inst(selection, _) = kernel.value(selected).def {
+                    kernel.insts[selection.index()].kind.change_operands(|value| {
+                        if *value == selected {
+                            *value = result;
+                        }
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Returns the memory, index and result of a load of a word at a short index.
+fn loaded_word(kernel: &Kernel, id: InstId) -> Option<(Memory, ValueId, ValueId)> {
+    let InstKind::Load { memory, index } = kernel.inst(id).kind else { return None };
+    let result = kernel.inst(id).results[0];
+    let is_short = kernel.len_type(memory) == Type::U32 && kernel.ty(index) == Type::U32;
+    (is_short && kernel.ty(result) == Type::U32).then_some((memory, index, result))
+}
+
+fn append_bound(kernel: &mut Kernel, block: BlockId, memory: Memory, index: ValueId) -> ValueId {
+    let len = kernel.add_inst(block, InstKind::Len { memory }, &[Type::U32], kernel.location);
+    append(kernel, block, Op::Lt, [index, kernel.inst(len).results[0]], Type::BOOL)
+}
+
+fn append_selection(kernel: &mut Kernel, block: BlockId, operands: [ValueId; 3], ty: Type) -> ValueId {
+    let (operands, mode) = (Operands::new(&operands), FloatMode::Default);
+    let kind = InstKind::Scalar { op: Op::Select, operands, mode };
+    let selected = kernel.add_inst(block, kind, &[ty], kernel.location);
+    kernel.inst(selected).results[0]
 }

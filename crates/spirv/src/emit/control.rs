@@ -44,7 +44,7 @@ pub(super) struct LoopFrame {
     iteration_type: Type,
     /// Carried values in the header, as used by the body.
     carried: Vec<Id>,
-    /// The same as the loop carries them, from which its results are converted.
+    /// The carried values in the form in which the loop carries them; its results are converted from these.
     results: Vec<Id>,
     /// The way each carried value gets its next value.
     pending: Vec<Pending>,
@@ -354,7 +354,7 @@ impl Emitter<'_> {
             Some(Control::For { initial, .. } | Control::While { initial, .. }) => {
                 let Some(Frame::Loop(frame)) = self.frames.pop() else { return };
                 self.begin(frame.merge);
-                // Converted here, too: with SwiftShader, what a header computes of a phi is that of an iteration before after the loop.
+                // After the loop, SwiftShader returns the value that the header computed from the phi in the previous iteration.
                 for ((result, value), id) in
                     kernel.inst(inst).results.iter().zip(initial.iter()).zip(&frame.results)
                 {

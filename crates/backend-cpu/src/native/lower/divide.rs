@@ -12,7 +12,7 @@ use crate::native::program::{Kind, Relation, ShiftOp, VectorOp2};
 /// A divisor of two or more that is no power of two: `x · factor >> (bits + shift)` is the quotient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Reciprocal {
-    /// May have one bit more than the integers.
+    /// May be one bit wider than the dividend.
     factor: u128,
     shift: u32,
 }
@@ -37,7 +37,7 @@ impl Reciprocal {
 /// How an unsigned integer is divided by a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unsigned {
-    /// It is the quotient.
+    /// The dividend is the quotient, as the language defines it for 0, too.
     Same,
     Shift(u32),
     /// The quotient is 1 from the divisor on, and 0 below.
@@ -48,7 +48,7 @@ enum Unsigned {
         factor: u64,
         after: u32,
     },
-    /// The factor has one bit more, which is left out: `t` is the high half of the product, and the quotient is
+    /// The factor is one bit too wide, and `factor` omits its top bit: `t` is the high half of the product, and the quotient is
     /// `(t + (x - t) / 2) >> after`.
     LongProduct {
         factor: u64,
@@ -86,15 +86,12 @@ impl Unsigned {
 /// How a signed integer is divided by the magnitude of a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Signed {
+    /// The dividend is the quotient, as the language defines it for 0, too.
     Same,
     /// The dividend, plus the divisor less 1 if it is negative, is shifted right.
     Shift(u32),
     /// The high half of the product, plus the dividend if `adds`, is shifted right; 1 is added if the dividend is negative.
-    Product {
-        factor: u64,
-        adds: bool,
-        after: u32,
-    },
+    Product { factor: u64, adds: bool, after: u32 },
 }
 
 impl Signed {

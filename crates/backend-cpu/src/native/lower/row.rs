@@ -33,7 +33,7 @@ impl Lowering<'_> {
             _ => return None,
         };
         match op {
-            IntegerOp::And if self.keeps_lanes(*a, other) => {
+            IntegerOp::And if is_first && self.keeps_lanes(*a, other) => {
                 Some(Row { first: self.scalar2(ScalarOp2::And, row.first, other), ..row })
             }
             IntegerOp::Rem if is_first && self.takes_vectors(*a, ty, other) => {
@@ -90,14 +90,17 @@ impl Lowering<'_> {
         if let Some(scalar) = self.scalar(*a) {
             return Some(self.scalar2(scalar_step(op, ty)?, scalar, other));
         }
-        let row = self.values[a.0].row?;
+        let row = self.values[a.0].row.filter(|row| row.when.is_none())?;
         let bits = self.program.constant(other)?;
         let is_whole = if op == IntegerOp::Shr {
             !ty.is_signed() && bits < u32::BITS && 1 << bits >= self.lanes && self.is_aligned(*a)
         } else {
             op == IntegerOp::Div && self.takes_vectors(*a, ty, other)
         };
-        Some(self.scalar2(scalar_step(op, ty).filter(|_| is_whole && row.when.is_none())?, row.first, other))
+        if !is_whole {
+            return None;
+        }
+        Some(self.scalar2(scalar_step(op, ty)?, row.first, other))
     }
 
     /// Returns whether a mask keeps the bits of a row that differ from lane to lane.
@@ -112,7 +115,7 @@ impl Lowering<'_> {
         !ty.is_signed() && self.program.constant(divisor).is_some_and(is_multiple) && self.is_aligned(row)
     }
 
-    /// Returns whether the value of lane 0 is a multiple of the number of lanes.
+    /// Returns whether the value of lane 0 of a row is a multiple of the number of lanes.
     fn is_aligned(&self, part: Part) -> bool {
         // Rows of other kernels begin anywhere.
         if self.position.is_none() || !self.kernel.workgroup[0].is_multiple_of(self.lanes) {

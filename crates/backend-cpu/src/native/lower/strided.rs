@@ -1,4 +1,4 @@
-//! Stores of consecutive words by each lane, as to a tile: each lane has four, behind those of the lane before.
+//! Stores of consecutive words by each lane, as to a tile: each lane stores four, directly after those of the previous lane.
 //!
 //! Alone, each of the four stores scatters words that are four apart. Together they are rows of words, which a few merges of
 //! vectors put in order.
@@ -15,7 +15,7 @@ use crate::native::program::{Reg, ScalarOp2, Step, Words};
 /// The number of stores of a group, and of words from lane to lane.
 const COUNT: usize = 4;
 
-/// A value of which each lane has that of the lane before and [`COUNT`] more.
+/// A value that grows by [`COUNT`] from lane to lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strided {
     /// The value of lane 0; those of the others are modulo 2³².

@@ -425,6 +425,12 @@ fn parts_of_local_indices_are_those_of_each_lane() {
              store %y[%z{number}], %v{number}\n"
         );
     }
+    // Quotients by whole vectors are the same in all lanes, so that one word is loaded for them, if rows are whole vectors.
+    let broadcasts = |size: &str| {
+        let program = lower(&kernel(size, &body), 16).unwrap();
+        program.steps.iter().filter(|step| matches!(step, Step::LoadBroadcast { .. })).count()
+    };
+    assert!(broadcasts("64, 1, 1") > broadcasts("40, 1, 1"));
     for size in ["64, 1, 1", "48, 1, 1", "16, 3, 1", "40, 1, 1", "32, 2, 2"] {
         let kernel = kernel(size, &body);
         let contents = [words(200, 3), vec![0; 2 * 512 * count]];

@@ -1,4 +1,4 @@
-//! Division by values: of words where all high words are 0, else bit by bit.
+//! Division by values that are not literals: as words if all high words are 0, else bit by bit.
 
 use fulgurite_spec::CompareOp;
 

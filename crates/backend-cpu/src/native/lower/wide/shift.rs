@@ -68,7 +68,7 @@ impl Lowering<'_> {
     }
 
     /// Shifts or rotates by less than 64.
-    pub(in super::super) fn wide_shift_by(&mut self, op: ShiftOp, a: Wide, amount: u32) -> Wide {
+    pub(in crate::native::lower) fn wide_shift_by(&mut self, op: ShiftOp, a: Wide, amount: u32) -> Wide {
         let zero = self.splat(0);
         let (near, is_far) = (amount % 32, amount >= 32);
         let [low, high] = a;
