@@ -125,7 +125,10 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
                 PureInst::Scalar { operands, .. } => all(operands),
                 PureInst::VecShuffle { vectors, .. } => vectors.iter().all(|v| is_value(kernel.ty(*v))),
                 PureInst::Id { .. } => true,
-                PureInst::Len { memory } => is_of_words(kernel.element(memory)),
+                // The length of a buffer does not depend on what it holds.
+                PureInst::Len { memory } => {
+                    matches!(kernel.base(memory), Memory::Buffer(_)) || is_of_words(kernel.element(memory))
+                }
             };
     }
     let accesses =
