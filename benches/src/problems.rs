@@ -197,14 +197,14 @@ fn saxpy_of(a: f32, x: Vec<f32>, y: Vec<f32>) -> Problem {
     }
 }
 
-/// The same as `saxpy`, by a kernel that leaves the bounds of its accesses to the language.
-pub fn saxpy_implicit(scale: Scale) -> Problem {
-    let mut problem = saxpy(scale.pick([1000, 1 << 20, 1 << 24, 1 << 27]));
+/// The problem `saxpy` with a kernel that leaves the bounds of its accesses to the language.
+pub fn saxpy_implicit(scale: Scale) -> Option<Problem> {
+    let mut problem = problem("saxpy", scale)?;
     problem.name = "saxpy, implicit guards";
     for step in &mut problem.steps {
         (step.name, step.text) = ("saxpy_implicit", text!("/kernels/", "saxpy_implicit"));
     }
-    problem
+    Some(problem)
 }
 
 /// y = xᵀ, of random bits.

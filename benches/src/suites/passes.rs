@@ -27,7 +27,7 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
         }
     }
     if session.may_want("saxpy") {
-        named(session, target, Some(saxpy_implicit(scale)));
+        named(session, target, saxpy_implicit(scale));
     }
     for rival in rivals() {
         // An interpreter takes minutes for the larger ones.

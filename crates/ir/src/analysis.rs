@@ -14,4 +14,4 @@ pub use needs::needs;
 pub use numbering::equal_lengths;
 pub use ranges::{Range, RangeMap};
 pub use uniformity::{Uniformity, UniformityMap};
-pub use walk::{Event, Instructions, Walk, instructions, operands, used_values};
+pub use walk::{Assumptions, Event, Instructions, Walk, instructions, operands, used_values};

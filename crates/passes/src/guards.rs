@@ -8,15 +8,14 @@
 
 use std::cell::OnceCell;
 
-use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk, equal_lengths, operands};
+use fulgurite_ir::analysis::{Assumptions, BoundsMap, Event, RangeMap, Walk, equal_lengths, operands};
 use fulgurite_ir::{
-    BlockId, BufferId, Const, FloatMode, InstId, InstKind, Kernel, Memory, Operands, Terminator, ValueDef,
-    ValueId,
+    BlockId, BufferId, InstId, InstKind, Kernel, Memory, Operands, Terminator, ValueDef, ValueId,
 };
 use fulgurite_spec::{Op, ScalarType, Type};
 
 use crate::Pass;
-use crate::scan::blocks;
+use crate::rewrite::{self, add, apply, constant, define, scalar};
 
 pub(crate) const PASS: Pass = Pass { name: "guards", fires, run };
 
@@ -36,28 +35,11 @@ fn fires(kernel: &Kernel) -> bool {
 
 fn run(kernel: &mut Kernel) -> usize {
     let plans = plans(kernel);
-    // For each instruction, the plan that it is a part of.
-    let mut part_of: Vec<Option<usize>> = vec![None; kernel.insts.len()];
-    for (number, plan) in plans.iter().enumerate() {
-        plan.moved.iter().for_each(|id| part_of[id.index()] = Some(number));
-    }
-    for block in blocks(kernel) {
-        let is_part = |id: &InstId| part_of.get(id.index()).copied().flatten();
-        if kernel.block(block).insts.iter().all(|id| is_part(id).is_none()) {
-            continue;
-        }
-        for id in core::mem::take(&mut kernel.blocks[block.index()].insts) {
-            match is_part(&id).and_then(|number| plans.get(number)) {
-                Some(plan) if plan.moved.last() == Some(&id) => plan.emit(kernel, block),
-                Some(_) => {}
-                None => kernel.blocks[block.index()].insts.push(id),
-            }
-        }
-    }
+    apply(kernel, &plans);
     plans.len()
 }
 
-/// What decides whether an access is in bounds.
+/// The comparison that tells whether an access is in bounds: its index is below a length.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Bound {
     length: Length,
@@ -67,7 +49,7 @@ struct Bound {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Length {
     Known(u32),
-    /// That of a buffer and of all that preconditions state to be as long.
+    /// The length of a buffer, and of every other buffer that a precondition states to be equally long.
     Buffer(BufferId),
     View(Memory),
 }
@@ -109,7 +91,7 @@ struct Group {
     passed: usize,
     /// The objects that are stored to.
     stored: Vec<Memory>,
-    /// What there was at the last access after which nothing uses what was computed.
+    /// The group up to the last access after which no value computed in the group is used, other than loaded ones.
     complete: Complete,
 }
 
@@ -157,7 +139,7 @@ fn plans(kernel: &Kernel) -> Vec<Plan> {
             }
         }
         Event::Exit(_) => stated.exit(),
-        Event::Inst(id) => stated.note(kernel, id),
+        Event::Inst(id) => stated.assumptions.note(kernel, id),
         Event::Done(_) => {}
     });
     finder.map(|finder| finder.plans).unwrap_or_default()
@@ -200,23 +182,16 @@ impl<T: PartialEq> Recent<T> {
 /// most kernels stop at; [`Finder::is_inside`] decides about what is left.
 #[derive(Default)]
 struct Stated {
-    /// The condition of each `if` whose arm for true was not entered yet, by the arm.
-    conditions: Vec<(BlockId, ValueId)>,
+    assumptions: Assumptions,
     bounds: Vec<Bound>,
     /// For each open block, the number of bounds before it.
     marks: Vec<usize>,
 }
 
 impl Stated {
-    fn note(&mut self, kernel: &Kernel, id: InstId) {
-        if let InstKind::If { condition, then_block, .. } = kernel.inst(id).kind {
-            self.conditions.push((then_block, condition));
-        }
-    }
-
     fn enter(&mut self, kernel: &Kernel, equal: &[BufferId], block: BlockId) {
         self.marks.push(self.bounds.len());
-        if let Some((_, condition)) = self.conditions.pop_if(|(arm, _)| *arm == block) {
+        if let Some((condition, true)) = self.assumptions.enter(block) {
             self.bounds.extend(bound_of(kernel, equal, condition));
         }
     }
@@ -324,7 +299,7 @@ impl<'k> Finder<'k> {
         let bound = access.bound(kernel, self.equal);
         let object = kernel.base(access.memory);
         let needs = self.needs(id);
-        // What does not depend on a group stays before it, if the order does not matter.
+        // An access that does not depend on a group may stay before it if their order does not matter.
         self.close(|bit, group| {
             let stays = needs & bit == 0 && !access.is_store && !group.stored.contains(&object);
             group.bound != bound && !stays
@@ -452,31 +427,34 @@ impl Order {
     }
 }
 
-impl Plan {
-    /// Appends the guard with its accesses to the block.
+impl rewrite::Plan for Plan {
+    fn members(&self) -> &[InstId] {
+        &self.moved
+    }
+
+    fn at(&self) -> Option<InstId> {
+        self.moved.last().copied()
+    }
+
     fn emit(&self, kernel: &mut Kernel, block: BlockId) {
         let mut accesses = self.moved.iter().filter_map(|id| Some((*id, Access::of(kernel, *id)?)));
         let Some((first, access)) = accesses.next() else { return };
         let location = kernel.inst(first).location;
-        let add = |kernel: &mut Kernel, block, kind, ty| {
-            let id = kernel.add_inst(block, kind, &[ty], location);
-            kernel.inst(id).results[0]
-        };
         let len_type = kernel.len_type(access.memory);
         let mut length = match kernel.array_len(access.memory) {
-            Some(len) => kernel.add_value(len_type, ValueDef::Const(Const(len.into())), None),
-            None => add(kernel, block, InstKind::Len { memory: access.memory }, len_type),
+            Some(len) => constant(kernel, len_type, len.into()),
+            None => add(kernel, block, InstKind::Len { memory: access.memory }, len_type, location),
         };
         let mut index = access.index;
         if kernel.ty(index) != len_type {
             let wide = Type::scalar(ScalarType::U64);
             for value in [&mut index, &mut length] {
                 if kernel.ty(*value) != wide {
-                    *value = add(kernel, block, scalar(Op::Convert, &[*value]), wide);
+                    *value = scalar(kernel, block, Op::Convert, &[*value], wide, location);
                 }
             }
         }
-        let condition = add(kernel, block, scalar(Op::Lt, &[index, length]), Type::BOOL);
+        let condition = scalar(kernel, block, Op::Lt, &[index, length], Type::BOOL, location);
         let [then_block, else_block] = [(); 2].map(|()| kernel.add_block());
         for arm in [then_block, else_block] {
             kernel.blocks[arm.index()].location = location;
@@ -486,12 +464,12 @@ impl Plan {
         for result in &self.results {
             let ty = kernel.ty(*result);
             inner.push(kernel.add_value(ty, kernel.value(*result).def, None));
-            let zero = kernel.add_value(ty.element(), ValueDef::Const(Const(0)), None);
+            let zero = constant(kernel, ty.element(), 0);
             zeros.push(if ty.is_scalar() {
                 zero
             } else {
                 let zeros = vec![zero; ty.lanes.count() as usize];
-                add(kernel, else_block, scalar(Op::Construct, &zeros), ty)
+                scalar(kernel, else_block, Op::Construct, &zeros, ty, location)
             });
         }
         let in_arm = |value: ValueId| {
@@ -507,15 +485,8 @@ impl Plan {
         kernel.blocks[then_block.index()].terminator = Terminator::Yield(Operands::new(&inner));
         kernel.blocks[else_block.index()].terminator = Terminator::Yield(Operands::new(&zeros));
         let added = kernel.add_inst(block, InstKind::If { condition, then_block, else_block }, &[], location);
-        for (place, result) in (0..).zip(&self.results) {
-            kernel.values[result.index()].def = ValueDef::Inst(added, place);
-        }
-        kernel.insts[added.index()].results = Operands::new(&self.results);
+        define(kernel, added, Operands::new(&self.results));
     }
-}
-
-fn scalar(op: Op, operands: &[ValueId]) -> InstKind {
-    InstKind::Scalar { op, operands: Operands::new(operands), mode: FloatMode::Default }
 }
 
 #[cfg(test)]

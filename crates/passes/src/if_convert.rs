@@ -3,12 +3,11 @@
 //! Every op is defined on every input, so an arm without effects may run although the condition is false. A branch costs more
 //! than a few cheap ops where invocations take both ways; where they do not, these cost little.
 
-use fulgurite_ir::{
-    BlockId, Control, FloatMode, Inst, InstId, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId,
-};
+use fulgurite_ir::{BlockId, Control, Inst, InstId, InstKind, Kernel, Operands, Terminator, ValueId};
 use fulgurite_spec::{FloatOp, IntegerOp, Lanes, Op, ScalarClass, ScalarOp};
 
 use crate::Pass;
+use crate::rewrite::{define, op};
 use crate::scan;
 
 pub(crate) const PASS: Pass = Pass { name: "if_convert", fires, run };
@@ -63,15 +62,8 @@ fn select(
     let results = core::mem::replace(&mut kernel.insts[id.index()].results, Operands::new(&[]));
     let location = kernel.inst(id).location;
     for ((result, yes), no) in results.iter().zip(yes).zip(no) {
-        let kind = InstKind::Scalar {
-            op: Op::Select,
-            operands: Operands::new(&[condition, *yes, *no]),
-            mode: FloatMode::Default,
-        };
-        let added = kernel.add_inst(block, kind, &[], location);
-        // The value keeps its id, and so all who use it.
-        kernel.insts[added.index()].results = Operands::new(&[*result]);
-        kernel.values[result.index()].def = ValueDef::Inst(added, 0);
+        let added = kernel.add_inst(block, op(Op::Select, &[condition, *yes, *no]), &[], location);
+        define(kernel, added, Operands::new(&[*result]));
     }
 }
 

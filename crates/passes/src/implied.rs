@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 
-use fulgurite_ir::analysis::{Event, Walk, operands};
-use fulgurite_ir::{BlockId, Const, Control, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
+use fulgurite_ir::analysis::{Assumptions, Event, Walk, operands};
+use fulgurite_ir::{BlockId, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
 use fulgurite_spec::{CompareOp, Op, Type};
 
 use crate::Pass;
 use crate::replacement::Replacement;
+use crate::rewrite::constant;
 use crate::scan::{any, blocks, events, has};
 
 pub(crate) const PASS: Pass = Pass { name: "implied", fires, run };
@@ -140,13 +141,13 @@ impl Comparison {
     }
 }
 
-/// What holds at a point of a walk.
+/// The facts that hold at a point of a walk.
 struct Facts {
     /// Conditions that are decided.
     values: Vec<Option<bool>>,
     /// The outcomes of comparisons that remain possible.
     outcomes: HashMap<[ValueId; 2], Outcomes>,
-    /// What held before, the latest last.
+    /// How to undo each fact when its block ends, the latest last.
     undo: Vec<Undo>,
 }
 
@@ -216,14 +217,13 @@ impl Decided {
     fn of(kernel: &Kernel) -> Self {
         let mut decided = Self::default();
         let mut facts = Facts::none(kernel);
-        // What holds in blocks that are entered later, the next of them last.
-        let mut entries: Vec<(BlockId, ValueId, bool)> = Vec::new();
+        let mut assumptions = Assumptions::default();
         // The number of facts before each open block.
         let mut marks = Vec::new();
         Walk::new(kernel).for_each(|event| match event {
             Event::Enter(block) => {
                 marks.push(facts.undo.len());
-                if let Some((_, condition, holds)) = entries.pop_if(|(next, ..)| *next == block) {
+                if let Some((condition, holds)) = assumptions.enter(block) {
                     facts.assume(kernel, condition, holds);
                 }
             }
@@ -233,17 +233,7 @@ impl Decided {
             }
             Event::Inst(id) => {
                 decided.inst(kernel, &facts, id);
-                match kernel.inst(id).kind.control() {
-                    Some(Control::If { condition, then_block, else_block }) => {
-                        entries.extend([(else_block, condition, false), (then_block, condition, true)]);
-                    }
-                    Some(Control::While { header, body, .. }) => {
-                        if let Terminator::Condition(go) = kernel.block(header).terminator {
-                            entries.push((body, go, true));
-                        }
-                    }
-                    Some(Control::For { .. } | Control::Region { .. }) | None => {}
-                }
+                assumptions.note(kernel, id);
             }
             Event::Done(_) => {}
         });
@@ -291,7 +281,7 @@ impl Decided {
         if self.is_empty() {
             return;
         }
-        let [no, yes] = [0, 1].map(|bits| kernel.add_value(Type::BOOL, ValueDef::Const(Const(bits)), None));
+        let [no, yes] = [0, 1].map(|bits| constant(kernel, Type::BOOL, bits));
         let literal = |holds: bool| if holds { yes } else { no };
         // What is known at a place, by value. All of a place is replaced at once, as it may have many operands.
         let mut known: Vec<Option<bool>> = vec![None; kernel.values.len()];

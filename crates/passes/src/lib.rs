@@ -17,6 +17,7 @@ mod if_convert;
 mod implied;
 mod least_profile;
 mod replacement;
+mod rewrite;
 mod scan;
 mod simplify;
 mod strength;

@@ -4,13 +4,14 @@
 //! leaves open, or on an approximation is left to the backend.
 
 use fulgurite_ir::analysis::Event;
-use fulgurite_ir::{Const, FloatMode, InstId, InstKind, Kernel, ValueDef, ValueId, main_operand};
+use fulgurite_ir::{FloatMode, InstId, InstKind, Kernel, ValueDef, ValueId, main_operand};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{FloatContract, Literal, Op, ScalarType, Semantics, Type};
 
 use crate::Pass;
 use crate::replacement::Replacement;
+use crate::rewrite::constant;
 use crate::scan::{any, events};
 
 pub(crate) const PASS: Pass = Pass { name: "simplify", fires, run };
@@ -28,9 +29,7 @@ fn run(kernel: &mut Kernel) -> usize {
         let Some((result, simpler)) = simplified(kernel, id) else { continue };
         let by = match simpler {
             Simpler::Operand(value) => value,
-            Simpler::Constant(bits) => {
-                kernel.add_value(kernel.ty(result), ValueDef::Const(Const(bits)), None)
-            }
+            Simpler::Constant(bits) => constant(kernel, kernel.ty(result), bits),
         };
         replacement.replace(result, by);
         changes += 1;

@@ -5,10 +5,11 @@
 //! literals are left to code generation: the product that replaces such a division tells the analyses nothing.
 
 use fulgurite_ir::analysis::instructions;
-use fulgurite_ir::{Const, InstId, InstKind, Kernel, ValueDef};
+use fulgurite_ir::{InstId, InstKind, Kernel};
 use fulgurite_spec::{Op, Type};
 
 use crate::Pass;
+use crate::rewrite::constant;
 use crate::scan::{any, has};
 
 pub(crate) const PASS: Pass = Pass { name: "strength", fires, run };
@@ -21,7 +22,7 @@ fn fires(kernel: &Kernel) -> bool {
 fn run(kernel: &mut Kernel) -> usize {
     let found: Vec<_> = instructions(kernel).filter_map(|id| Some((id, cheaper(kernel, id)?))).collect();
     for (id, (cheaper, ty, bits)) in &found {
-        let by = kernel.add_value(*ty, ValueDef::Const(Const(*bits)), None);
+        let by = constant(kernel, *ty, *bits);
         if let InstKind::Scalar { op, operands, .. } = &mut kernel.insts[id.index()].kind {
             (*op, operands[1]) = (*cheaper, by);
         }

@@ -3,10 +3,11 @@
 //! Its counter becomes a literal in each copy: then addresses fold, and elements of arrays are known. Loops that contain others
 //! are left until those are gone, and those with atomics as they are: an atomic takes longer than a round of a loop costs.
 
-use fulgurite_ir::{BlockId, Const, Control, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
+use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, ValueId};
 
 use crate::Pass;
 use crate::replacement::Replacement;
+use crate::rewrite::constant;
 use crate::scan;
 
 pub(crate) const PASS: Pass = Pass { name: "unroll", fires, run };
@@ -83,7 +84,7 @@ impl Loop {
         for bits in &self.counters {
             // Each value of the body, with the value that stands for it in this iteration.
             let mut copies: Vec<(ValueId, ValueId)> = carried.iter().copied().zip(current).collect();
-            let number = kernel.add_value(kernel.ty(counter), ValueDef::Const(Const(*bits)), None);
+            let number = constant(kernel, kernel.ty(counter), *bits);
             copies.push((counter, number));
             for id in &insts {
                 let inst = kernel.inst(*id).clone();

@@ -11,13 +11,13 @@ use std::cell::OnceCell;
 
 use fulgurite_ir::analysis::{BoundsMap, DivisibilityMap, RangeMap};
 use fulgurite_ir::{
-    BlockId, Const, FloatMode, InstId, InstKind, Kernel, Memory, Operands, ValueDef, ValueId, ViewDecl,
-    ViewId, alignment,
+    BlockId, InstId, InstKind, Kernel, Memory, Operands, ValueDef, ValueId, ViewDecl, ViewId, alignment,
 };
 use fulgurite_spec::limits::{MAX_DECLARATIONS, MAX_NAME_BYTES};
 use fulgurite_spec::{Lanes, Location, Op, ScalarType, Type};
 
 use crate::Pass;
+use crate::rewrite::{self, add, apply, constant, define, scalar};
 use crate::scan::blocks;
 
 pub(crate) const PASS: Pass = Pass { name: "vectorize", fires, run };
@@ -36,23 +36,7 @@ fn fires(kernel: &Kernel) -> bool {
 
 fn run(kernel: &mut Kernel) -> usize {
     let plans = Plan::all(kernel);
-    // For each instruction, the plan that it is a part of.
-    let mut part_of: Vec<Option<usize>> = vec![None; kernel.insts.len()];
-    for (number, plan) in plans.iter().enumerate() {
-        plan.members.iter().for_each(|id| part_of[id.index()] = Some(number));
-    }
-    for block in blocks(kernel) {
-        if kernel.block(block).insts.iter().all(|id| part_of[id.index()].is_none()) {
-            continue;
-        }
-        for id in core::mem::take(&mut kernel.blocks[block.index()].insts) {
-            match part_of[id.index()].and_then(|number| plans.get(number)) {
-                Some(plan) if plan.at == id => plan.emit(kernel, block),
-                Some(_) => {}
-                None => kernel.blocks[block.index()].insts.push(id),
-            }
-        }
-    }
+    apply(kernel, &plans);
     plans.len()
 }
 
@@ -167,8 +151,17 @@ impl Plan {
         blocks(kernel).into_iter().for_each(|block| finder.block(block));
         finder.plans
     }
+}
 
-    /// Appends the access of the vector to the block.
+impl rewrite::Plan for Plan {
+    fn members(&self) -> &[InstId] {
+        &self.members
+    }
+
+    fn at(&self) -> Option<InstId> {
+        Some(self.at)
+    }
+
     fn emit(&self, kernel: &mut Kernel, block: BlockId) {
         let location = kernel.inst(self.at).location;
         let memory = view(kernel, self.memory, self.wide, location);
@@ -179,22 +172,12 @@ impl Plan {
             let _ = kernel.add_inst(block, InstKind::Store { memory, index, value }, &[], location);
             return;
         }
-        let load = kernel.add_inst(block, InstKind::Load { memory, index }, &[self.wide], location);
-        let Some(vector) = kernel.inst(load).results.first().copied() else { return };
+        let vector = add(kernel, block, InstKind::Load { memory, index }, self.wide, location);
         for (component, id) in self.members.iter().enumerate() {
             let place = constant(kernel, Type::U32, component as u64);
-            let kind = InstKind::Scalar {
-                op: Op::Extract,
-                operands: Operands::new(&[vector, place]),
-                mode: FloatMode::Default,
-            };
-            // The value keeps its id, and so all who use it.
             let results = core::mem::replace(&mut kernel.insts[id.index()].results, Operands::new(&[]));
-            let added = kernel.add_inst(block, kind, &[], location);
-            if let Some(result) = results.first() {
-                kernel.values[result.index()].def = ValueDef::Inst(added, 0);
-            }
-            kernel.insts[added.index()].results = results;
+            let added = kernel.add_inst(block, rewrite::op(Op::Extract, &[vector, place]), &[], location);
+            define(kernel, added, results);
         }
     }
 }
@@ -215,26 +198,6 @@ impl Index {
             }
         }
     }
-}
-
-fn constant(kernel: &mut Kernel, ty: Type, bits: u64) -> ValueId {
-    kernel.add_value(ty, ValueDef::Const(Const(bits)), None)
-}
-
-/// Appends an op and returns its result.
-fn scalar(
-    kernel: &mut Kernel,
-    block: BlockId,
-    op: Op,
-    operands: &[ValueId],
-    ty: Type,
-    location: Location,
-) -> ValueId {
-    let kind = InstKind::Scalar { op, operands: Operands::new(operands), mode: FloatMode::Default };
-    let id = kernel.add_inst(block, kind, &[], location);
-    let result = kernel.add_value(ty, ValueDef::Inst(id, 0), None);
-    kernel.insts[id.index()].results = Operands::new(&[result]);
-    result
 }
 
 /// Returns the name of an object by which it has elements of type `wide`.

@@ -521,10 +521,7 @@ impl Lowering<'_> {
         }
         match inst.kind {
             InstKind::Load { memory, index } => self.load(id, memory, index, *inst.results.first()?),
-            InstKind::Store { memory, index, value } => match self.grouped_store(id)? {
-                true => Some(()),
-                false => self.store(id, memory, index, value),
-            },
+            InstKind::Store { .. } => self.ordered_store(id),
             InstKind::Atomic { .. } => self.atomic(&inst.kind, &inst.results),
             InstKind::WorkgroupBroadcast { index, .. } => {
                 self.workgroup_broadcast(id, index, *inst.results.first()?)

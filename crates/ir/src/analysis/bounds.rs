@@ -18,8 +18,8 @@ use fulgurite_spec::{CompareOp, IntegerOp, MatrixLayout, Op, ScalarType, Type};
 use crate::analysis::divisibility::{DivisibilityMap, gcd, power};
 use crate::analysis::numbering::{Number, Numbering, conjuncts};
 use crate::analysis::ranges::RangeMap;
-use crate::analysis::walk::{Event, Walk};
-use crate::kernel::{BlockId, Control, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
+use crate::analysis::walk::{Assumptions, Event, Walk};
+use crate::kernel::{BlockId, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use crate::require::{Require, RequireNode};
 
 use tiles::Tiles;
@@ -51,14 +51,16 @@ impl BoundsMap {
         let mut inside = vec![false; kernel.insts.len()];
         // The number of facts known before each open block.
         let mut marks: Vec<usize> = Vec::new();
-        let mut entries = Entries::default();
+        let mut assumptions = Assumptions::default();
+        // The counter of each `for` over indices whose body is entered later, and its exclusive bound.
+        let mut counters: HashMap<BlockId, [ValueId; 2]> = HashMap::new();
         Walk::new(kernel).for_each(|event| match event {
             Event::Enter(block) => {
                 marks.push(prover.undo.len());
-                if let Some((condition, holds)) = entries.assumptions.remove(&block) {
+                if let Some((condition, holds)) = assumptions.enter(block) {
                     prover.assume(condition, holds);
                 }
-                if let Some(counted) = entries.counters.remove(&block) {
+                if let Some(counted) = counters.remove(&block) {
                     let [counter, end] = counted.map(|value| prover.number(value));
                     prover.fact(counter, end, Relation::Below);
                 }
@@ -91,14 +93,13 @@ impl BoundsMap {
                 | InstKind::CoopMulAdd { .. }
                 | InstKind::CoopConvert { .. }
                 | InstKind::Trap { .. } => {}
-                InstKind::If { .. }
-                | InstKind::For { .. }
-                | InstKind::Region { .. }
-                | InstKind::While { .. } => {
-                    if let Some(control) = kernel.inst(id).kind.control() {
-                        entries.note(kernel, control);
+                InstKind::If { .. } | InstKind::While { .. } => assumptions.note(kernel, id),
+                InstKind::For { end, body, .. } if is_index(kernel.ty(end)) => {
+                    if let Some(counter) = kernel.block(body).params.first() {
+                        counters.insert(body, [*counter, end]);
                     }
                 }
+                InstKind::For { .. } | InstKind::Region { .. } => {}
             },
             Event::Exit(_) => prover.forget(marks.pop().unwrap_or(0)),
             Event::Done(_) => {}
@@ -122,38 +123,6 @@ impl BoundsMap {
     /// Returns whether this load, store or atomic is proven to be in bounds; for a matrix, all of its components.
     pub fn is_inside(&self, access: InstId) -> bool {
         self.inside[access.index()]
-    }
-}
-
-/// The facts that hold on entry to the blocks of the control flow walked so far.
-#[derive(Default)]
-struct Entries {
-    /// The conditions, and whether each is true or false.
-    assumptions: HashMap<BlockId, (ValueId, bool)>,
-    /// The counter of each `for` over indices and its exclusive bound, by loop body.
-    counters: HashMap<BlockId, [ValueId; 2]>,
-}
-
-impl Entries {
-    /// Notes the facts of the blocks that are nested in an instruction.
-    fn note(&mut self, kernel: &Kernel, control: Control<'_>) {
-        match control {
-            Control::If { condition, then_block, else_block } => {
-                self.assumptions.insert(then_block, (condition, true));
-                self.assumptions.insert(else_block, (condition, false));
-            }
-            Control::While { header, body, .. } => {
-                if let Terminator::Condition(go) = kernel.block(header).terminator {
-                    self.assumptions.insert(body, (go, true));
-                }
-            }
-            Control::For { end, body, .. } if is_index(kernel.ty(end)) => {
-                if let Some(counter) = kernel.block(body).params.first() {
-                    self.counters.insert(body, [*counter, end]);
-                }
-            }
-            Control::For { .. } | Control::Region { .. } => {}
-        }
     }
 }
 

@@ -225,6 +225,36 @@ pub(crate) fn for_each_operand(kind: &InstKind, each: impl FnMut(ValueId)) {
     }
 }
 
+/// The conditions that hold in the arms of the `if`s and the bodies of the `while`s of a walk.
+#[derive(Default)]
+pub struct Assumptions {
+    /// The conditions of blocks that are entered later, and whether each is true or false; the next block last.
+    later: Vec<(BlockId, ValueId, bool)>,
+}
+
+impl Assumptions {
+    /// Notes the conditions of the blocks of an instruction, at its [`Event::Inst`].
+    #[inline]
+    pub fn note(&mut self, kernel: &Kernel, id: InstId) {
+        match kernel.inst(id).kind.control() {
+            Some(Control::If { condition, then_block, else_block }) => {
+                self.later.extend([(else_block, condition, false), (then_block, condition, true)]);
+            }
+            Some(Control::While { header, body, .. }) => {
+                if let Terminator::Condition(go) = kernel.block(header).terminator {
+                    self.later.push((body, go, true));
+                }
+            }
+            Some(Control::For { .. } | Control::Region { .. }) | None => {}
+        }
+    }
+
+    /// Returns the condition that holds in a block, and whether it is true or false, at its [`Event::Enter`].
+    pub fn enter(&mut self, block: BlockId) -> Option<(ValueId, bool)> {
+        self.later.pop_if(|(next, ..)| *next == block).map(|(_, condition, holds)| (condition, holds))
+    }
+}
+
 /// Returns for each value whether an instruction that runs, or the terminator of its blocks, uses it.
 pub fn used_values(kernel: &Kernel) -> Vec<bool> {
     let mut used = vec![false; kernel.values.len()];

@@ -34,7 +34,7 @@ impl Reciprocal {
     }
 }
 
-/// How an unsigned integer is divided by a literal.
+/// The steps that divide an unsigned integer by a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unsigned {
     /// The dividend is the quotient, as the language defines it for 0, too.
@@ -83,7 +83,7 @@ impl Unsigned {
     }
 }
 
-/// How a signed integer is divided by the magnitude of a literal.
+/// The steps that divide a signed integer by the magnitude of a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Signed {
     /// The dividend is the quotient, as the language defines it for 0, too.
@@ -108,139 +108,157 @@ impl Signed {
     }
 }
 
+/// Integers of one width in registers, and the ops on them that divisions are made of.
+pub(super) trait Dividend: Copy {
+    const BITS: u32;
+
+    fn constant(lowering: &mut Lowering<'_>, bits: u64) -> Self;
+    fn add(self, lowering: &mut Lowering<'_>, other: Self) -> Self;
+    fn sub(self, lowering: &mut Lowering<'_>, other: Self) -> Self;
+    fn mul(self, lowering: &mut Lowering<'_>, other: Self) -> Self;
+    fn mul_high(self, lowering: &mut Lowering<'_>, is_signed: bool, other: Self) -> Self;
+    fn shift(self, lowering: &mut Lowering<'_>, op: ShiftOp, by: u32) -> Self;
+    /// Returns 1 where it is at least `other` as an unsigned integer, else 0.
+    fn is_at_least(self, lowering: &mut Lowering<'_>, other: Self) -> Self;
+}
+
+impl Dividend for Reg {
+    const BITS: u32 = u32::BITS;
+
+    fn constant(lowering: &mut Lowering<'_>, bits: u64) -> Self {
+        lowering.splat(bits as u32)
+    }
+
+    fn add(self, lowering: &mut Lowering<'_>, other: Self) -> Self {
+        lowering.vector2(VectorOp2::Add, self, other)
+    }
+
+    fn sub(self, lowering: &mut Lowering<'_>, other: Self) -> Self {
+        lowering.vector2(VectorOp2::Sub, self, other)
+    }
+
+    fn mul(self, lowering: &mut Lowering<'_>, other: Self) -> Self {
+        lowering.vector2(VectorOp2::Mul, self, other)
+    }
+
+    fn mul_high(self, lowering: &mut Lowering<'_>, is_signed: bool, other: Self) -> Self {
+        let op = if is_signed { VectorOp2::MulHighSigned } else { VectorOp2::MulHighUnsigned };
+        lowering.vector2(op, self, other)
+    }
+
+    fn shift(self, lowering: &mut Lowering<'_>, op: ShiftOp, by: u32) -> Self {
+        lowering.shift_by(op, self, by)
+    }
+
+    fn is_at_least(self, lowering: &mut Lowering<'_>, other: Self) -> Self {
+        let [one, zero] = [1, 0].map(|bits| lowering.splat(bits));
+        let mask = lowering.compare(Relation::Ge, Kind::Unsigned, self, other);
+        lowering.blend(mask, one, zero)
+    }
+}
+
+impl Dividend for Wide {
+    const BITS: u32 = u64::BITS;
+
+    fn constant(lowering: &mut Lowering<'_>, bits: u64) -> Self {
+        lowering.wide_constant(bits)
+    }
+
+    fn add(self, lowering: &mut Lowering<'_>, other: Self) -> Self {
+        lowering.wide_add(self, other)
+    }
+
+    fn sub(self, lowering: &mut Lowering<'_>, other: Self) -> Self {
+        lowering.wide_sub(self, other)
+    }
+
+    fn mul(self, lowering: &mut Lowering<'_>, other: Self) -> Self {
+        lowering.wide_mul(self, other)
+    }
+
+    fn mul_high(self, lowering: &mut Lowering<'_>, is_signed: bool, other: Self) -> Self {
+        lowering.wide_mul_high(is_signed, self, other)
+    }
+
+    fn shift(self, lowering: &mut Lowering<'_>, op: ShiftOp, by: u32) -> Self {
+        lowering.wide_shift_by(op, self, by)
+    }
+
+    fn is_at_least(self, lowering: &mut Lowering<'_>, other: Self) -> Self {
+        let [one, zero] = [1, 0].map(|bits| lowering.wide_constant(bits));
+        let mask = lowering.wide_compare(CompareOp::Ge, false, self, other);
+        lowering.wide_blend(mask, one, zero)
+    }
+}
+
 impl Lowering<'_> {
-    /// Returns the truncating quotient of words and a literal.
-    pub(super) fn divide_words(&mut self, is_signed: bool, x: Reg, divisor: u32) -> Reg {
+    /// Returns the truncating quotient of integers and a literal.
+    pub(super) fn divide_by<T: Dividend>(&mut self, is_signed: bool, x: T, divisor: u64) -> T {
         if is_signed {
-            return self.divide_signed_words(x, divisor.cast_signed());
+            return self.divide_signed_by(x, divisor);
         }
-        match Unsigned::of(divisor.into(), u32::BITS) {
+        match Unsigned::of(divisor, T::BITS) {
             Unsigned::Same => x,
-            Unsigned::Shift(by) => self.shift_by(ShiftOp::Right, x, by),
+            Unsigned::Shift(by) => x.shift(self, ShiftOp::Right, by),
             Unsigned::AtLeast => {
-                let [divisor, one, zero] = [divisor, 1, 0].map(|bits| self.splat(bits));
-                let reaches = self.compare(Relation::Ge, Kind::Unsigned, x, divisor);
-                self.blend(reaches, one, zero)
+                let divisor = T::constant(self, divisor);
+                x.is_at_least(self, divisor)
             }
             Unsigned::Product { before, factor, after } => {
-                let x = self.shift_right(ShiftOp::Right, x, before);
-                let factor = self.splat(factor as u32);
-                let high = self.vector2(VectorOp2::MulHighUnsigned, x, factor);
-                self.shift_right(ShiftOp::Right, high, after)
+                let x = self.shifted_right(ShiftOp::Right, x, before);
+                let factor = T::constant(self, factor);
+                let high = x.mul_high(self, false, factor);
+                self.shifted_right(ShiftOp::Right, high, after)
             }
             Unsigned::LongProduct { factor, after } => {
-                let factor = self.splat(factor as u32);
-                let high = self.vector2(VectorOp2::MulHighUnsigned, x, factor);
-                let rest = self.vector2(VectorOp2::Sub, x, high);
-                let half = self.shift_by(ShiftOp::Right, rest, 1);
-                let sum = self.vector2(VectorOp2::Add, high, half);
-                self.shift_right(ShiftOp::Right, sum, after)
+                let factor = T::constant(self, factor);
+                let high = x.mul_high(self, false, factor);
+                let half = x.sub(self, high).shift(self, ShiftOp::Right, 1);
+                let sum = high.add(self, half);
+                self.shifted_right(ShiftOp::Right, sum, after)
             }
         }
     }
 
-    fn divide_signed_words(&mut self, x: Reg, divisor: i32) -> Reg {
-        let quotient = match Signed::of(divisor.unsigned_abs().into(), u32::BITS) {
+    fn divide_signed_by<T: Dividend>(&mut self, x: T, divisor: u64) -> T {
+        let above = u64::BITS - T::BITS;
+        let divisor = (divisor << above).cast_signed() >> above;
+        let quotient = match Signed::of(divisor.unsigned_abs(), T::BITS) {
             Signed::Same => x,
             Signed::Shift(by) => {
-                let sign = self.shift_by(ShiftOp::RightSigned, x, u32::BITS - 1);
-                let added = self.shift_by(ShiftOp::Right, sign, u32::BITS - by);
-                let sum = self.vector2(VectorOp2::Add, x, added);
-                self.shift_by(ShiftOp::RightSigned, sum, by)
+                let sign = x.shift(self, ShiftOp::RightSigned, T::BITS - 1);
+                let added = sign.shift(self, ShiftOp::Right, T::BITS - by);
+                x.add(self, added).shift(self, ShiftOp::RightSigned, by)
             }
             Signed::Product { factor, adds, after } => {
-                let factor = self.splat(factor as u32);
-                let mut high = self.vector2(VectorOp2::MulHighSigned, x, factor);
+                let factor = T::constant(self, factor);
+                let mut high = x.mul_high(self, true, factor);
                 if adds {
-                    high = self.vector2(VectorOp2::Add, high, x);
+                    high = high.add(self, x);
                 }
-                let high = self.shift_right(ShiftOp::RightSigned, high, after);
-                let is_negative = self.shift_by(ShiftOp::Right, x, u32::BITS - 1);
-                self.vector2(VectorOp2::Add, high, is_negative)
+                let high = self.shifted_right(ShiftOp::RightSigned, high, after);
+                let is_negative = x.shift(self, ShiftOp::Right, T::BITS - 1);
+                high.add(self, is_negative)
             }
         };
         if divisor >= 0 {
             return quotient;
         }
-        let zero = self.splat(0);
-        self.vector2(VectorOp2::Sub, zero, quotient)
+        T::constant(self, 0).sub(self, quotient)
     }
 
-    fn shift_right(&mut self, op: ShiftOp, x: Reg, by: u32) -> Reg {
-        if by == 0 { x } else { self.shift_by(op, x, by) }
+    fn shifted_right<T: Dividend>(&mut self, op: ShiftOp, x: T, by: u32) -> T {
+        if by == 0 { x } else { x.shift(self, op, by) }
     }
 
-    /// Returns the remainder of words and a literal, given their quotient.
-    pub(super) fn remainder_of_words(&mut self, x: Reg, quotient: Reg, divisor: u32) -> Reg {
-        if divisor == 0 {
-            return self.splat(0);
-        }
-        let divisor = self.splat(divisor);
-        let product = self.vector2(VectorOp2::Mul, quotient, divisor);
-        self.vector2(VectorOp2::Sub, x, product)
-    }
-
-    /// Returns the truncating quotient of integers of 64 bits and a literal.
-    pub(super) fn divide_wide_by(&mut self, is_signed: bool, x: Wide, divisor: u64) -> Wide {
-        if is_signed {
-            return self.divide_wide_signed(x, divisor.cast_signed());
-        }
-        match Unsigned::of(divisor, u64::BITS) {
-            Unsigned::Same => x,
-            Unsigned::Shift(by) => self.wide_shift_by(ShiftOp::Right, x, by),
-            Unsigned::AtLeast => {
-                let [divisor, one, zero] = [divisor, 1, 0].map(|bits| self.wide_constant(bits));
-                let reaches = self.wide_compare(CompareOp::Ge, false, x, divisor);
-                self.wide_blend(reaches, one, zero)
-            }
-            Unsigned::Product { before, factor, after } => {
-                let x = self.wide_shift_by(ShiftOp::Right, x, before);
-                let factor = self.wide_constant(factor);
-                let high = self.wide_mul_high(false, x, factor);
-                self.wide_shift_by(ShiftOp::Right, high, after)
-            }
-            Unsigned::LongProduct { factor, after } => {
-                let factor = self.wide_constant(factor);
-                let high = self.wide_mul_high(false, x, factor);
-                let rest = self.wide_sub(x, high);
-                let half = self.wide_shift_by(ShiftOp::Right, rest, 1);
-                let sum = self.wide_add(high, half);
-                self.wide_shift_by(ShiftOp::Right, sum, after)
-            }
-        }
-    }
-
-    fn divide_wide_signed(&mut self, x: Wide, divisor: i64) -> Wide {
-        let quotient = match Signed::of(divisor.unsigned_abs(), u64::BITS) {
-            Signed::Same => x,
-            Signed::Shift(by) => {
-                let sign = self.wide_shift_by(ShiftOp::RightSigned, x, u64::BITS - 1);
-                let added = self.wide_shift_by(ShiftOp::Right, sign, u64::BITS - by);
-                let sum = self.wide_add(x, added);
-                self.wide_shift_by(ShiftOp::RightSigned, sum, by)
-            }
-            Signed::Product { factor, adds, after } => {
-                let factor = self.wide_constant(factor);
-                let mut high = self.wide_mul_high(true, x, factor);
-                if adds {
-                    high = self.wide_add(high, x);
-                }
-                let high = self.wide_shift_by(ShiftOp::RightSigned, high, after);
-                let is_negative = self.wide_shift_by(ShiftOp::Right, x, u64::BITS - 1);
-                self.wide_add(high, is_negative)
-            }
+    /// Returns the remainder of integers and a literal, given their quotient.
+    pub(super) fn remainder_by<T: Dividend>(&mut self, x: T, quotient: T, divisor: u64) -> T {
+        let divisor = match divisor {
+            0 => return T::constant(self, 0),
+            divisor => T::constant(self, divisor),
         };
-        if divisor < 0 { self.wide_neg(quotient) } else { quotient }
-    }
-
-    /// Returns the remainder of integers of 64 bits and a literal, given their quotient.
-    pub(super) fn remainder_of_wide(&mut self, x: Wide, quotient: Wide, divisor: u64) -> Wide {
-        if divisor == 0 {
-            return self.wide_constant(0);
-        }
-        let divisor = self.wide_constant(divisor);
-        let product = self.wide_mul(quotient, divisor);
-        self.wide_sub(x, product)
+        let product = quotient.mul(self, divisor);
+        x.sub(self, product)
     }
 }
 

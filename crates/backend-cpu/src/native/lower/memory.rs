@@ -143,6 +143,11 @@ impl Lowering<'_> {
     fn store_elements(&mut self, memory: Memory, row: Row, from: &[Reg]) {
         let width = self.input(Input::Constant(from.len() as u32));
         let first = self.scalar2(ScalarOp2::Mul, row.first, width);
+        self.store_zipped(memory, first, from);
+    }
+
+    /// Stores consecutive words, of which each lane has one from each of two or four vectors, from the one at `first` on.
+    pub(super) fn store_zipped(&mut self, memory: Memory, first: Reg, from: &[Reg]) {
         let words = self.words(memory, first, 0);
         for (position, from) in self.zip(from).into_iter().enumerate() {
             let offset = words.offset + position as i32 * 4 * self.lanes as i32;
@@ -171,7 +176,7 @@ impl Lowering<'_> {
     }
 
     /// Returns the words of consecutive elements, whose two or four components are in as many vectors.
-    pub(super) fn zip(&mut self, components: &[Reg]) -> Vec<Reg> {
+    fn zip(&mut self, components: &[Reg]) -> Vec<Reg> {
         let mut pair = |a, b| [MergeOp::Low, MergeOp::High].map(|op| self.merge(op, a, b));
         match *components {
             [a, b] => pair(a, b).to_vec(),

@@ -10,7 +10,7 @@ use fulgurite_ir::{InstId, InstKind, Kernel, Memory, ValueDef, ValueId};
 use fulgurite_spec::{IntegerOp, Op, Type};
 
 use super::{Lowering, Part};
-use crate::native::program::{Reg, ScalarOp2, Step, Words};
+use crate::native::program::{Reg, ScalarOp2};
 
 /// The number of stores of a group, and of words from lane to lane.
 const COUNT: usize = 4;
@@ -112,18 +112,15 @@ impl Lowering<'_> {
         Some(Strided { first: self.scalar2(op, first, other) })
     }
 
-    /// Compiles a store that is part of a group, when the last of the group comes; returns `false` for other stores.
-    pub(super) fn grouped_store(&mut self, id: InstId) -> Option<bool> {
+    /// Compiles a store. Those of a group are compiled together, where the last of them is.
+    pub(super) fn ordered_store(&mut self, id: InstId) -> Option<()> {
         if self.groups.others.contains_key(&id) {
-            return Some(true);
+            return Some(());
         }
-        let Some(all) = self.groups.last.get(&id).copied() else { return Some(false) };
-        if !self.store_together(all)? {
-            for id in all {
-                self.store_alone(id)?;
-            }
+        match self.groups.last.get(&id).copied() {
+            Some(all) => self.store_group(all),
+            None => self.store_alone(id),
         }
-        Some(true)
     }
 
     fn store_alone(&mut self, id: InstId) -> Option<()> {
@@ -131,34 +128,30 @@ impl Lowering<'_> {
         self.store(id, memory, index, value)
     }
 
-    /// Compiles the stores of a group as stores of rows, if their words are consecutive from lane to lane.
-    fn store_together(&mut self, all: [InstId; COUNT]) -> Option<bool> {
+    fn store_each(&mut self, all: [InstId; COUNT]) -> Option<()> {
+        all.into_iter().try_for_each(|id| self.store_alone(id))
+    }
+
+    /// Compiles the stores of a group, as stores of rows if their words are consecutive from lane to lane.
+    fn store_group(&mut self, all: [InstId; COUNT]) -> Option<()> {
         let InstKind::Store { memory, index, .. } = self.kernel.inst(all[0]).kind else { return None };
         let strided = self.values[self.first(index).0].strided;
         let (Some(strided), None, None) = (strided, self.mask, self.local(memory)) else {
-            return Some(false);
+            return self.store_each(all);
         };
         let mut from = Vec::new();
         for id in all {
             let InstKind::Store { value, .. } = self.kernel.inst(id).kind else { return None };
             from.push(self.vector(self.first(value))?);
         }
-        let words = self.words(memory, strided.first, 0);
-        let together = |lowering: &mut Self| {
-            for (position, from) in lowering.zip(&from).into_iter().enumerate() {
-                let offset = words.offset + position as i32 * 4 * lowering.lanes as i32;
-                lowering.push(Step::StoreRow { from, words: Words { offset, ..words }, mask: None });
-            }
-        };
+        let together = |lowering: &mut Self| lowering.store_zipped(memory, strided.first, &from);
         if all.iter().all(|id| self.bounds.is_inside(*id)) {
             together(self);
-            return Some(true);
+            return Some(());
         }
         let (len, count) = (self.len(memory), COUNT as u32 * self.lanes);
-        let mut compiled = Some(());
-        self.if_inside(strided.first, count, len, together, |lowering| {
-            compiled = all.into_iter().try_for_each(|id| lowering.store_alone(id));
-        });
-        compiled.map(|()| true)
+        let mut compiled = None;
+        self.if_inside(strided.first, count, len, together, |lowering| compiled = lowering.store_each(all));
+        compiled
     }
 }

@@ -48,9 +48,10 @@ impl Lowering<'_> {
         let is_signed = ty.is_signed();
         let [min, max] = [IntegerOp::Min, IntegerOp::Max].map(|op| vector_step(op, ty));
         if let (IntegerOp::Div | IntegerOp::Rem, Some(divisor)) = (op, self.program.constant(b)) {
-            let quotient = self.divide_words(is_signed, a, divisor);
+            let divisor = divisor.into();
+            let quotient = self.divide_by(is_signed, a, divisor);
             let is_quotient = op == IntegerOp::Div;
-            return Some(if is_quotient { quotient } else { self.remainder_of_words(a, quotient, divisor) });
+            return Some(if is_quotient { quotient } else { self.remainder_by(a, quotient, divisor) });
         }
         Some(match op {
             IntegerOp::Compare(_) => return None,

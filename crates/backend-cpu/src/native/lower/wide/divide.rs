@@ -10,8 +10,8 @@ impl Lowering<'_> {
     pub(super) fn wide_divide(&mut self, is_signed: bool, a: Wide, b: Wide) -> (Wide, Wide) {
         if let [Some(low), Some(high)] = b.map(|word| self.program.constant(word)) {
             let divisor = u64::from(high) << u32::BITS | u64::from(low);
-            let quotient = self.divide_wide_by(is_signed, a, divisor);
-            return (quotient, self.remainder_of_wide(a, quotient, divisor));
+            let quotient = self.divide_by(is_signed, a, divisor);
+            return (quotient, self.remainder_by(a, quotient, divisor));
         }
         if !is_signed {
             return self.wide_divide_unsigned(a, b);
