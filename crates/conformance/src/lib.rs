@@ -14,6 +14,7 @@ mod compare;
 mod expectations;
 pub mod filetest;
 mod harness;
+pub mod reduce;
 mod report;
 pub mod robust;
 pub mod special;
