@@ -61,9 +61,11 @@ pub fn reduce(
         search.results();
         search.operands();
         search.declarations();
-        if search.size == before || search.made == search.tries {
+        if search.made == search.tries || search.size == before && !search.cleans {
             return Some(Reduced { kernel: search.kernel, tries: search.made });
         }
+        // In the end, what is left without use may be what fails.
+        search.cleans &= search.size != before;
     }
 }
 

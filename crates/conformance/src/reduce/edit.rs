@@ -308,7 +308,7 @@ pub(super) enum Simpler {
 
 /// Uses another value in a place.
 pub(super) fn set(kernel: &mut Kernel, place: Place, by: Simpler) {
-    let mut change = |kernel: &mut Kernel, value: ValueId| match by {
+    let change = |kernel: &mut Kernel, value: ValueId| match by {
         Simpler::Literal(bits) => constant(kernel, kernel.ty(value).scalar, bits),
         Simpler::Value(value) => value,
     };

@@ -26,7 +26,8 @@ pub(super) struct Size {
 impl Size {
     pub(super) fn of(kernel: &Kernel) -> Self {
         let arrays = kernel.shared.iter().chain(&kernel.locals);
-        let declared = kernel.buffers.len() + kernel.params.len() + kernel.views.len() + kernel.requires.len();
+        let declared =
+            kernel.buffers.len() + kernel.params.len() + kernel.views.len() + kernel.requires.len();
         let mut size = Self {
             instructions: 0,
             invocations: kernel.workgroup_invocations(),

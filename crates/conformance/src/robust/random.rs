@@ -7,8 +7,10 @@ mod memory;
 mod run;
 mod scalar;
 mod types;
+mod wrong;
 
-pub use run::{MATRICES, reference_like, run};
+pub use run::{Inputs, MATRICES, Results, reference_like, run};
+pub use wrong::{Wrong, shrink};
 
 use fulgurite_spec::ScalarType;
 use types::{TYPES, literal, plain, scalar_of};

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure anywhere fails the test")]
 
 mod planted;
+mod reduced;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +11,15 @@ use fulgurite_backend_cpu::{CpuDevice, CpuOptions, Native, machine_code};
 use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_conformance::robust;
 use fulgurite_conformance::robust::random::{
-    self, Accuracy, MATRICES, Numbers, RandomKernel, reference_like,
+    self, Accuracy, Inputs, MATRICES, Numbers, RandomKernel, reference_like,
 };
-use fulgurite_hal as hal;
+use fulgurite_hal::{self as hal, Device as _};
 use fulgurite_ir::analysis::{instructions, uniformity, used_values};
 use fulgurite_ir::{InstKind, VerifiedKernel, text, verify};
 use fulgurite_passes::{PassOptions, optimize};
 use fulgurite_spec::{Code, OPS, Op, ScalarType};
+
+use reduced::{Failing, LANES};
 
 /// Number of kernels.
 const KERNELS: u64 = 200;
@@ -148,7 +151,15 @@ fn optimized_kernels_give_the_same_results() {
         }
         let [expected, actual] = [&kernel, &optimized].map(|kernel| run(&reference, kernel, count, seed));
         assert!(matches!(expected, Ok(_) | Err(Code::Trap)), "seed {seed}: {expected:?}");
-        assert!(expected == actual, "seed {seed}, {report}:\n{source}\n{}", text::print(&optimized));
+        if expected != actual {
+            let failing =
+                Failing { what: "optimized", seed, kernel: &kernel, invocations: count, lanes: LANES };
+            let message = failing.report(&mut |device, kernel, inputs| {
+                let (optimized, _) = optimize(kernel, &options).unwrap();
+                inputs.run(device, &optimized).map_err(|error| error.code())
+            });
+            panic!("{report}\n{message}");
+        }
     }
     let passes = [
         "simplify",
@@ -225,6 +236,9 @@ fn facts_may_contradict_each_other() {
 fn the_cpu_backend_agrees_with_the_reference() {
     let cpu = CpuDevice::new();
     let reference = reference_like(&cpu);
+    let mut on_cpu = |_: &dyn hal::Device, kernel: &Arc<VerifiedKernel>, inputs: &Inputs| {
+        inputs.run(&cpu, kernel).map_err(|error| error.code())
+    };
     let (mut varied, mut stored, mut native) = (0, 0, 0);
     for seed in 0..at_least(KERNELS) {
         let (source, count) = random_kernel(seed, Accuracy::Equal);
@@ -233,7 +247,11 @@ fn the_cpu_backend_agrees_with_the_reference() {
         native += u32::from(machine_code(&kernel, CpuOptions::default()).is_ok());
         let wanted = run(&reference, &kernel, count, seed);
         let found = run(&cpu, &kernel, count, seed);
-        assert!(wanted == found, "seed {seed}:\n{source}\nreference {wanted:?}\ncpu {found:?}");
+        if wanted != found {
+            let lanes = cpu.snapshot().limits.subgroup_size;
+            let failing = Failing { what: "cpu", seed, kernel: &kernel, invocations: count, lanes };
+            panic!("{}", failing.report(&mut on_cpu));
+        }
         let Ok(wanted) = wanted else {
             assert_eq!(wanted, Err(Code::Trap), "seed {seed}:\n{source}");
             continue;
