@@ -153,12 +153,12 @@ impl Search<'_> {
             let mut end = self.listed().len();
             while end > 0 {
                 let listed = self.listed();
+                // Of what is in front of the part that was removed last, less may be left.
                 end = end.min(listed.len());
                 let start = end.saturating_sub(part);
                 let removed = bounding::removable(&self.kernel, &listed[start..end]);
-                if removed.is_empty() || !self.offer(|kernel| edit::remove(kernel, &removed, 0)) {
-                    end = start;
-                }
+                self.offer(|kernel| edit::remove(kernel, &removed, 0));
+                end = start;
             }
             part = (part / 2).min(self.listed().len() / 2);
         }

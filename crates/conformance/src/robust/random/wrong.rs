@@ -12,7 +12,7 @@ use super::run::{Inputs, Results, elements};
 use crate::reduce::{Reduced, reduce};
 
 /// Limit of the steps of a launch of a smaller kernel, more than random kernels take.
-const STEPS: u64 = 1 << 24;
+const STEPS: u64 = 1 << 23;
 /// The quanta of the schedules on which results must be wrong.
 const QUANTA: [u32; 3] = [ReferenceOptions::DEFAULT_QUANTUM, 1, 1 << 20];
 
