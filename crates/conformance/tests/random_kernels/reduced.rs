@@ -7,57 +7,88 @@ use std::sync::Arc;
 use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_conformance::filetest::{Outcome, RunFile};
 use fulgurite_conformance::reduce::reduce;
-use fulgurite_conformance::robust::random::{self, Accuracy, Inputs, Results, Wrong};
+use fulgurite_conformance::robust::random::{self, Accuracy, Inputs, Wrong};
 use fulgurite_hal as hal;
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{InstKind, Kernel, VerifiedKernel, text, verify};
 use fulgurite_spec::{Code, Op};
 
 use crate::planted::PLANTED;
-use crate::random_kernel;
+use crate::{random_kernel, run};
 
-/// The subgroup size of the reference.
-pub(crate) const LANES: u32 = ReferenceOptions::DEFAULT_SUBGROUP_SIZE;
 /// Maximum number of kernels to try for one failure.
 const TRIES: usize = 2000;
 
-/// A kernel with a wrong result.
-pub(crate) struct Failing<'k> {
-    /// What gave the result, in the name of the file.
+/// What gives a wrong result.
+#[derive(Clone, Copy)]
+pub(crate) enum Wrongly<'a> {
+    /// What passes make of a kernel, on the reference.
+    After(&'a dyn Fn(&Arc<VerifiedKernel>) -> Arc<VerifiedKernel>),
+    /// A device.
+    On(&'a dyn hal::Device),
+}
+
+/// A random kernel with a wrong result.
+pub(crate) struct Failing<'a> {
+    /// What gave the result, for the name of the file.
     pub(crate) what: &'static str,
     pub(crate) seed: u64,
-    pub(crate) kernel: &'k VerifiedKernel,
+    pub(crate) kernel: &'a VerifiedKernel,
     pub(crate) invocations: u32,
-    /// Subgroup size.
-    pub(crate) lanes: u32,
+    pub(crate) wrongly: Wrongly<'a>,
 }
 
 impl Failing<'_> {
-    /// Reduces the kernel and writes it to a file. Returns its text, its results, and the path for a message.
-    pub(crate) fn report(
-        &self,
-        found: &mut dyn FnMut(&dyn hal::Device, &Arc<VerifiedKernel>, &Inputs) -> Results,
-    ) -> String {
-        let Self { what, seed, kernel, .. } = *self;
-        let inputs = Inputs::of(kernel, self.invocations, self.lanes, seed);
-        match random::shrink(kernel, &inputs, self.lanes, TRIES, found) {
-            Some(wrong) => {
-                let path = write(what, seed, &wrong);
-                format!("{what}, seed {seed}, as `fulgurite replay {}`: {wrong}", path.display())
+    /// Returns a small kernel that fails in the same way.
+    fn shrink(&self) -> Option<Wrong> {
+        let lanes = match self.wrongly {
+            Wrongly::After(_) => ReferenceOptions::DEFAULT_SUBGROUP_SIZE,
+            Wrongly::On(device) => device.snapshot().limits.subgroup_size,
+        };
+        let inputs = Inputs::of(self.kernel, self.invocations, lanes, self.seed);
+        let mut found = |reference: &dyn hal::Device, kernel: &Arc<VerifiedKernel>, inputs: &Inputs| {
+            match self.wrongly {
+                Wrongly::After(passes) => inputs.run(reference, &passes(kernel)),
+                Wrongly::On(device) => inputs.run(device, kernel),
             }
-            None => format!(
-                "{what}, seed {seed}, not wrong when run again, or not on every schedule:\n{}",
-                text::print(kernel)
-            ),
-        }
+            .map_err(|error| error.code())
+        };
+        random::shrink(self.kernel, &inputs, lanes, TRIES, &mut found)
     }
-}
 
-/// Writes a run file to the folder for temporary files of tests, and returns its path.
-fn write(what: &str, seed: u64, wrong: &Wrong) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{what}-{seed}.fg"));
-    fs::write(&path, format!("// {what}, seed {seed}\n{}", wrong.run_file())).unwrap();
-    path
+    /// Writes a kernel as a run file to the folder for temporary files of tests, and what passes make of it as another one.
+    fn write(&self, wrong: &Wrong) -> Vec<PathBuf> {
+        let Self { what, seed, .. } = self;
+        let write = |name: String, kernel: &Kernel| {
+            let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+            let text = wrong.inputs.run_file(kernel, &wrong.expected);
+            fs::write(&path, format!("// {what}, seed {seed}\n{text}")).unwrap();
+            path
+        };
+        let given = write(format!("{what}-{seed}.fg"), &wrong.kernel);
+        let after = match self.wrongly {
+            Wrongly::After(passes) => Some(write(format!("{what}-{seed}.after.fg"), &passes(&wrong.kernel))),
+            Wrongly::On(_) => None,
+        };
+        [given].into_iter().chain(after).collect()
+    }
+
+    /// Reduces the kernel and writes it to files. Returns its text, its results, and how to run it again.
+    pub(crate) fn report(&self) -> String {
+        let Self { what, seed, kernel, .. } = self;
+        let Some(wrong) = self.shrink() else {
+            let source = text::print(kernel);
+            return format!("{what}, seed {seed}, not wrong again, or not on every schedule:\n{source}");
+        };
+        let mut message = format!("{what}, seed {seed}, reduced in {} tries:\n{wrong}", wrong.tries);
+        if let Wrongly::After(passes) = self.wrongly {
+            message += &format!("\nafter the passes:\n{}", text::print(&passes(&wrong.kernel)));
+        }
+        for path in self.write(&wrong) {
+            message += &format!("\nfulgurite replay {}", path.display());
+        }
+        message
+    }
 }
 
 /// Returns what a faulty pass makes of a kernel, if it verifies.
@@ -67,28 +98,17 @@ fn with_fault(kernel: &VerifiedKernel, plant: fn(&mut Kernel)) -> Option<Arc<Ver
     verify(changed).ok().map(Arc::new)
 }
 
-/// Runs what a faulty pass makes of a kernel. A kernel that does not verify is no wrong result here.
-fn run_with_fault(
-    device: &dyn hal::Device,
-    kernel: &Arc<VerifiedKernel>,
-    inputs: &Inputs,
-    plant: fn(&mut Kernel),
-) -> Results {
-    let changed = with_fault(kernel, plant).unwrap_or_else(|| Arc::clone(kernel));
-    inputs.run(device, &changed).map_err(|error| error.code())
-}
-
-/// Returns the first kernel whose results a fault changes, with its seed and inputs.
-fn first_wrong(plant: fn(&mut Kernel)) -> (u64, Arc<VerifiedKernel>, Inputs) {
+/// Returns the first seed whose kernel's results a fault changes, with the kernel and the invocations of its workgroups.
+fn first_wrong(plant: fn(&mut Kernel)) -> (u64, Arc<VerifiedKernel>, u32) {
     let reference = ReferenceDevice::new(ReferenceOptions::default());
     (0..)
         .find_map(|seed| {
             let (source, invocations) = random_kernel(seed, Accuracy::Any);
             let kernel = Arc::new(text::parse(&source).and_then(verify).unwrap());
-            let inputs = Inputs::of(&kernel, invocations, LANES, seed);
             let changed = with_fault(&kernel, plant)?;
-            let run = |kernel| inputs.run(&reference, kernel).map_err(|error| error.code());
-            (run(&kernel) != run(&changed)).then_some((seed, kernel, inputs))
+            let [expected, found] =
+                [&kernel, &changed].map(|kernel| run(&reference, kernel, invocations, seed));
+            (expected != found).then_some((seed, kernel, invocations))
         })
         .unwrap()
 }
@@ -105,28 +125,59 @@ fn planted_miscompilations_become_small_kernels() {
     let reference = ReferenceDevice::new(ReferenceOptions::default());
     for (name, most) in chosen {
         let (_, plant) = PLANTED.iter().find(|(planted, _)| *planted == name).unwrap();
-        let (seed, kernel, inputs) = first_wrong(*plant);
-        let mut found = |device: &dyn hal::Device, kernel: &Arc<VerifiedKernel>, inputs: &Inputs| {
-            run_with_fault(device, kernel, inputs, *plant)
-        };
-        let wrong = random::shrink(&kernel, &inputs, LANES, TRIES, &mut found).unwrap();
+        let (seed, kernel, invocations) = first_wrong(*plant);
+        // A kernel that does not verify any more is no wrong result here.
+        let passes =
+            |kernel: &Arc<VerifiedKernel>| with_fault(kernel, *plant).unwrap_or_else(|| Arc::clone(kernel));
+        let wrongly = Wrongly::After(&passes);
+        let failing = Failing { what: "planted", seed, kernel: &kernel, invocations, wrongly };
+        let wrong = failing.shrink().unwrap();
         let (before, after) = (instructions(&kernel).count(), instructions(&wrong.kernel).count());
         println!("{name}: {before} instructions, {after} after {} tries: {wrong}", wrong.tries);
         assert!(after <= most && before > 20 * after, "{name}: {before}, {wrong}");
-        assert!(wrong.tries < TRIES);
+        assert!(wrong.tries < TRIES && wrong.expected != wrong.found, "{name}");
 
-        let path = write("planted", seed, &wrong);
-        let file = RunFile::parse(&fs::read_to_string(&path).unwrap()).unwrap();
-        assert_eq!(file.kernel().digest(), wrong.kernel.digest());
-        assert_eq!(file.run(&reference), Ok(Outcome::AsExpected), "{name}");
-        assert!(wrong.expected != wrong.found);
-        assert_eq!(found(&reference, file.kernel(), &wrong.inputs), wrong.found, "{name}");
-        // The same file with the fault.
-        let faulty = wrong.inputs.run_file(&with_fault(&wrong.kernel, *plant).unwrap(), &wrong.expected);
-        let difference = RunFile::parse(&faulty).unwrap().run(&reference).unwrap_err();
-        assert!(difference.contains("expected"), "{difference}");
+        let paths = failing.write(&wrong);
+        let [given, changed] =
+            [0, 1].map(|file: usize| RunFile::parse(&fs::read_to_string(&paths[file]).unwrap()).unwrap());
+        assert_eq!(given.kernel().digest(), wrong.kernel.digest(), "{name}");
+        assert_eq!(given.run(&reference), Ok(Outcome::AsExpected), "{name}");
+        let difference = changed.run(&reference).unwrap_err();
+        assert!(difference.contains("expected") && difference.contains("0 more elements"), "{difference}");
+        paths.iter().for_each(|path| fs::remove_file(path).unwrap());
+    }
+}
+
+#[test]
+fn reports_hold_the_kernel_and_the_command_that_runs_it() {
+    let source = "fulgurite 1\nkernel @k workgroup(8, 1, 1) {\n  buffer %in: read u32[]\n  buffer %out: read_write u32[]\n  \
+        param %n: u32\n  %i = global_id.x\n  %a = load %in[%i]\n  %b = sub %a, %n\n  store %out[%i], %b\n}\n";
+    let kernel = text::parse(source).and_then(verify).unwrap();
+    let (_, plant) =
+        PLANTED.iter().find(|(planted, _)| *planted == "operands of a subtraction swapped").unwrap();
+    let passes = |kernel: &Arc<VerifiedKernel>| with_fault(kernel, *plant).unwrap();
+    let wrongly = Wrongly::After(&passes);
+    let failing = Failing { what: "reported", seed: 77, kernel: &kernel, invocations: 8, wrongly };
+    let report = failing.report();
+    println!("{report}");
+    let folder = env!("CARGO_TARGET_TMPDIR");
+    for part in [
+        "reported, seed 77",
+        "expected 4294967295u32, found 1u32",
+        "sub 0u32, 1u32",
+        "after the passes:",
+        "sub 1u32, 0u32",
+    ] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+    for file in ["reported-77.fg", "reported-77.after.fg"] {
+        let path = Path::new(folder).join(file);
+        assert!(report.contains(&format!("fulgurite replay {}", path.display())), "{report}");
         fs::remove_file(path).unwrap();
     }
+    let right = |kernel: &Arc<VerifiedKernel>| Arc::clone(kernel);
+    let report = Failing { wrongly: Wrongly::After(&right), ..failing }.report();
+    assert!(report.contains("not wrong again") && report.contains("load %in[%i]"), "{report}");
 }
 
 #[test]
@@ -134,13 +185,14 @@ fn right_kernels_are_not_reduced() {
     let (source, invocations) = random_kernel(1, Accuracy::Any);
     let kernel = text::parse(&source).and_then(verify).unwrap();
     assert!(reduce(&kernel, TRIES, &mut |_| false).is_none());
-    let inputs = Inputs::of(&kernel, invocations, LANES, 1);
+    let lanes = ReferenceOptions::DEFAULT_SUBGROUP_SIZE;
+    let inputs = Inputs::of(&kernel, invocations, lanes, 1);
     let mut runs = 0;
     let mut found = |device: &dyn hal::Device, kernel: &Arc<VerifiedKernel>, inputs: &Inputs| {
         runs += 1;
         inputs.run(device, kernel).map_err(|error| error.code())
     };
-    assert!(random::shrink(&kernel, &inputs, LANES, TRIES, &mut found).is_none());
+    assert!(random::shrink(&kernel, &inputs, lanes, TRIES, &mut found).is_none());
     assert_eq!(runs, 1);
 }
 

@@ -11,8 +11,8 @@ use fulgurite_spec::Code;
 use super::run::{Inputs, Results, elements};
 use crate::reduce::{Reduced, reduce};
 
-/// Limit of the steps of a launch of a smaller kernel, more than random kernels take.
-const STEPS: u64 = 1 << 23;
+/// Limit of the steps of an invocation, on average over a launch: more than random kernels take.
+const STEPS: u64 = 1 << 16;
 /// The quanta of the schedules on which results must be wrong.
 const QUANTA: [u32; 3] = [ReferenceOptions::DEFAULT_QUANTUM, 1, 1 << 20];
 
@@ -133,8 +133,10 @@ impl Judge<'_> {
     /// Returns the kernel with its results if they are wrong on every schedule, and the expected ones the same on each.
     fn wrong(&mut self, kernel: &Arc<VerifiedKernel>, inputs: &Inputs) -> Option<Wrong> {
         let mut first: Option<Wrong> = None;
+        let invocations = u64::from(kernel.workgroup_invocations()) * u64::from(inputs.workgroups);
         for (quantum, seed) in QUANTA.into_iter().zip(1..) {
-            let options = ReferenceOptions::default().subgroup_size(self.lanes).step_budget(STEPS);
+            let options =
+                ReferenceOptions::default().subgroup_size(self.lanes).step_budget(STEPS * invocations);
             let device = ReferenceDevice::new(options.quantum(quantum).uninit_seed(seed));
             let expected = inputs.run(&device, kernel).map_err(|error| error.code());
             if !matches!(expected, Ok(_) | Err(Code::Trap)) {
