@@ -10,7 +10,7 @@ mod types;
 mod wrong;
 
 pub use run::{Inputs, MATRICES, Results, reference_like, run};
-pub use wrong::{Wrong, shrink};
+pub use wrong::{Find, Wrong, shrink};
 
 use fulgurite_spec::ScalarType;
 use types::{TYPES, literal, plain, scalar_of};

@@ -16,6 +16,9 @@ const STEPS: u64 = 1 << 16;
 /// The quanta of the schedules on which results must be wrong.
 const QUANTA: [u32; 3] = [ReferenceOptions::DEFAULT_QUANTUM, 1, 1 << 20];
 
+/// Returns the results to compare with the reference's, given a reference device, a kernel and its inputs.
+pub type Find<'f> = dyn FnMut(&dyn hal::Device, &Arc<VerifiedKernel>, &Inputs) -> Results + 'f;
+
 /// A kernel with a wrong result.
 #[derive(Clone, Debug)]
 pub struct Wrong {
@@ -78,7 +81,7 @@ pub fn shrink(
     inputs: &Inputs,
     lanes: u32,
     tries: usize,
-    found: &mut dyn FnMut(&dyn hal::Device, &Arc<VerifiedKernel>, &Inputs) -> Results,
+    found: &mut Find<'_>,
 ) -> Option<Wrong> {
     let mut judge = Judge { lanes, found, way: None };
     let Reduced { kernel, tries: mut made } =
@@ -124,7 +127,7 @@ type Way = (Option<Code>, Option<Code>);
 /// What decides whether results are wrong.
 struct Judge<'a> {
     lanes: u32,
-    found: &'a mut dyn FnMut(&dyn hal::Device, &Arc<VerifiedKernel>, &Inputs) -> Results,
+    found: &'a mut Find<'a>,
     /// The way in which the given kernel fails.
     way: Option<Way>,
 }
