@@ -47,7 +47,7 @@ use native::NativeKernel;
 use poll::Stop;
 use schedule::Engine;
 use trap::Trap;
-use turn::{Turns, Usage};
+use turn::{PerBuffer, Turn, Turns, Usage};
 
 /// The id of the backend.
 pub const ID: &str = "cpu";
@@ -301,7 +301,7 @@ impl Compiled {
             let most = native.most_words();
             let buffers = launched.buffers.iter().map(|bound| bound.native());
             let buffers = buffers.map(|buffer| buffer.filter(|buffer| buffer.words.len() <= most));
-            if let Some(buffers) = buffers.collect::<Option<Vec<_>>>() {
+            if let Some(buffers) = buffers.collect::<Option<PerBuffer<_>>>() {
                 return native.run(launch, &buffers, stop);
             }
         }
@@ -321,8 +321,8 @@ impl Executable for Compiled {
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
         let kernel = &self.kernel;
         launch.check_kernel(kernel)?;
-        let mut buffers: Vec<Bound<'_>> = Vec::with_capacity(launch.buffers().len());
-        let mut uses = Vec::with_capacity(launch.buffers().len());
+        let mut buffers: PerBuffer<Bound<'_>> = PerBuffer::new();
+        let mut uses: PerBuffer<(&Turn, Usage)> = PerBuffer::new();
         for (binding, declared) in launch.buffers().iter().zip(&kernel.buffers) {
             let any: &dyn Any = binding.buffer().as_ref();
             let Some(buffer) = any.downcast_ref::<WordBuffer>() else {
@@ -332,7 +332,7 @@ impl Executable for Compiled {
             buffers.push(Bound::new(buffer.words(), binding.range()));
             uses.push((buffer.turn(), if declared.access.can_write() { Usage::Write } else { Usage::Read }));
         }
-        let _turns = Turns::take(uses.into_iter());
+        let _turns = Turns::take(uses);
         // The timeout starts when the launch has its buffers.
         let stop = Stop::start(launch.timeout());
         let size = [0, 1].map(|axis| launch.grid()[axis].wrapping_mul(kernel.workgroup[axis]));

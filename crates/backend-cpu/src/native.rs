@@ -74,7 +74,7 @@ fn program(kernel: &VerifiedKernel, native: Native) -> Result<(Program, Target),
     if let Some(what) = unsupported(kernel, target.lanes()) {
         return Err(Interpreted::Unsupported(what));
     }
-    let program = lower::lower(kernel, target.lanes()).ok_or(Interpreted::Unprofitable)?;
+    let program = lower::lower(kernel, target).ok_or(Interpreted::Unprofitable)?;
     Ok((program, target))
 }
 

@@ -6,6 +6,11 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use smallvec::SmallVec;
+
+/// Values for each buffer of a launch, of which most have few: those take no memory of the heap.
+pub(crate) type PerBuffer<T> = SmallVec<[T; 8]>;
+
 /// The lock that orders uses of a buffer.
 #[derive(Default)]
 pub(crate) struct Turn(RwLock<()>);
@@ -34,14 +39,13 @@ impl Turn {
 }
 
 /// The locks of a launch, held until it ends.
-pub(crate) struct Turns<'t>(#[expect(dead_code, reason = "held, not read")] Vec<Taken<'t>>);
+pub(crate) struct Turns<'t>(#[expect(dead_code, reason = "held, not read")] PerBuffer<Taken<'t>>);
 
 impl<'t> Turns<'t> {
     /// Acquires the lock of each buffer.
-    pub(crate) fn take(uses: impl Iterator<Item = (&'t Turn, Usage)>) -> Self {
+    pub(crate) fn take(mut uses: PerBuffer<(&'t Turn, Usage)>) -> Self {
         // In the order of addresses; a buffer that is bound twice is locked once, for writing if either binding writes.
-        let mut uses: Vec<_> = uses.collect();
-        uses.sort_by_key(|(turn, usage)| (std::ptr::from_ref(*turn), std::cmp::Reverse(*usage)));
+        uses.sort_unstable_by_key(|(turn, usage)| (std::ptr::from_ref(*turn), std::cmp::Reverse(*usage)));
         uses.dedup_by_key(|(turn, _)| std::ptr::from_ref(*turn));
         Self(uses.into_iter().map(|(turn, usage)| turn.take(usage)).collect())
     }
@@ -58,14 +62,18 @@ mod tests {
             if std::ptr::from_ref(&a) < std::ptr::from_ref(&b) { (&a, &b) } else { (&b, &a) };
         let order = std::sync::Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let turns =
-                Turns::take([(second, Usage::Read), (first, Usage::Write), (first, Usage::Read)].into_iter());
+            let turns = Turns::take(PerBuffer::from_iter([
+                (second, Usage::Read),
+                (first, Usage::Write),
+                (first, Usage::Read),
+            ]));
             let writer = scope.spawn(|| {
-                let _turns = Turns::take([(first, Usage::Write), (second, Usage::Write)].into_iter());
+                let _turns =
+                    Turns::take(PerBuffer::from_iter([(first, Usage::Write), (second, Usage::Write)]));
                 order.lock().unwrap().push("writer");
             });
             let reader = scope.spawn(|| {
-                let _turns = Turns::take([(second, Usage::Read)].into_iter());
+                let _turns = Turns::take(PerBuffer::from_iter([(second, Usage::Read)]));
             });
             // A reader of a buffer that is only read does not wait, unless the writer is already waiting.
             std::thread::sleep(std::time::Duration::from_millis(20));

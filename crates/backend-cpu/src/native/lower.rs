@@ -19,6 +19,7 @@ mod half;
 mod local;
 mod memory;
 mod narrow;
+mod order;
 pub(super) mod plan;
 mod row;
 mod rows;
@@ -31,7 +32,7 @@ mod wide;
 
 use std::collections::HashMap;
 
-use fulgurite_ir::analysis::{BoundsMap, RangeMap, UniformityMap, instructions};
+use fulgurite_ir::analysis::{BoundsMap, RangeMap, UniformityMap, instructions, used_values};
 use fulgurite_ir::{
     BlockId, Const, Inst, InstId, InstKind, Memory, PureInst, ValueDef, ValueId, VerifiedKernel,
 };
@@ -41,6 +42,7 @@ use super::program::{
     Area, Class, Input, Kind, Label, MaskOp, Program, Reg, Relation, ScalarOp2, Step, VectorOp2,
 };
 use super::shape::Scalars;
+use super::x64::Target;
 use group::{Home, Position};
 use local::local_words;
 use memory::shared_bytes;
@@ -107,6 +109,34 @@ impl Rows {
     }
 }
 
+/// Returns whether an instruction without nested blocks may be executed again from the start of its block on.
+fn is_repeatable(kind: &InstKind) -> bool {
+    match kind {
+        InstKind::Scalar { .. }
+        | InstKind::VecShuffle { .. }
+        | InstKind::Id { .. }
+        | InstKind::Len { .. }
+        | InstKind::Load { .. }
+        | InstKind::Subgroup { .. } => true,
+        InstKind::Store { .. }
+        | InstKind::Atomic { .. }
+        | InstKind::Fence { .. }
+        | InstKind::Barrier { .. }
+        | InstKind::SubgroupBarrier { .. }
+        | InstKind::WorkgroupBroadcast { .. }
+        | InstKind::CoopLoad { .. }
+        | InstKind::CoopStore { .. }
+        | InstKind::CoopFill { .. }
+        | InstKind::CoopMulAdd { .. }
+        | InstKind::CoopConvert { .. }
+        | InstKind::Trap { .. }
+        | InstKind::If { .. }
+        | InstKind::For { .. }
+        | InstKind::Region { .. }
+        | InstKind::While { .. } => false,
+    }
+}
+
 /// Returns the number of words that a component takes in registers.
 fn component_words(ty: ScalarType) -> u32 {
     match ty {
@@ -148,10 +178,11 @@ struct Value {
     strided: Option<Strided>,
 }
 
-/// Compiles `kernel`, which [`supports`](super::supports::supports) accepts, for vectors of `lanes` lanes.
+/// Compiles `kernel`, which [`supports`](super::supports::supports) accepts, for the vectors of `target`.
 ///
 /// Returns `None` for kernels whose workgroups would take much memory or leave most lanes unused.
-pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
+pub(crate) fn lower(kernel: &VerifiedKernel, target: Target) -> Option<Program> {
+    let lanes = target.lanes();
     let ranges = RangeMap::of(kernel);
     let mut firsts = Vec::with_capacity(kernel.values.len());
     let mut owners = Vec::new();
@@ -172,9 +203,12 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
         x: Reg(0),
         assumed: None,
         versions: 0,
+        fallback: None,
         materialized: HashMap::new(),
         uniformity: UniformityMap::of(kernel),
+        unzipped: HashMap::new(),
         groups: Groups::of(kernel),
+        used: used_values(kernel),
         position: None,
         homes: Vec::new(),
         kept_bytes: 0,
@@ -185,7 +219,7 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
         lowering.group()?;
         lowering.group_vectors()
     } else {
-        lowering.rows()?;
+        lowering.rows(target.vectors())?;
         1
     };
     let kept = lowering.kept_bytes;
@@ -197,13 +231,22 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
     ] {
         program.areas[area as usize] = usize::try_from(bytes).ok()?;
     }
+    program.fold();
     program.remove_dead();
     program.hoist();
+    program.common();
     program.coalesce_moves();
     program.remove_dead();
     program.sink();
     program.fold_loads(VectorOp2::takes_memory);
     Some(program)
+}
+
+/// A form of a block that takes any indices. A form for rows that are in bounds goes there if one is not.
+struct Fallback {
+    label: Label,
+    /// Bools that are true here, because code has looked at them.
+    known: Vec<Reg>,
 }
 
 struct Lowering<'k> {
@@ -226,11 +269,17 @@ struct Lowering<'k> {
     assumed: Option<InstId>,
     /// The number of enclosing blocks in their form for lanes that are all active.
     versions: u32,
+    /// The other form of the current block, as long as nothing has happened that cannot be repeated.
+    fallback: Option<Fallback>,
     /// Vectors of constants, by their bits.
     materialized: HashMap<u32, Reg>,
     uniformity: UniformityMap,
+    /// The consecutive words that the components of loaded elements were taken from.
+    unzipped: HashMap<Vec<Reg>, Vec<Reg>>,
     /// Stores that are compiled together.
     groups: Groups,
+    /// For each value, whether anything uses it.
+    used: Vec<bool>,
     /// The current vector of the workgroup, in kernels that are run by whole workgroups.
     position: Option<Position>,
     /// The places of components between segments; empty in other kernels.
@@ -519,10 +568,13 @@ impl Lowering<'_> {
         if let Some(control) = inst.kind.control() {
             return self.control(id, control, &inst.results);
         }
+        if !is_repeatable(&inst.kind) {
+            self.fallback = None;
+        }
         match inst.kind {
             InstKind::Load { memory, index } => self.load(id, memory, index, *inst.results.first()?),
             InstKind::Store { .. } => self.ordered_store(id),
-            InstKind::Atomic { .. } => self.atomic(&inst.kind, &inst.results),
+            InstKind::Atomic { .. } => self.atomic(id, &inst.kind, &inst.results),
             InstKind::WorkgroupBroadcast { index, .. } => {
                 self.workgroup_broadcast(id, index, *inst.results.first()?)
             }
@@ -615,6 +667,9 @@ impl Lowering<'_> {
 
     /// Returns the local id along x of lane 0.
     fn local_x(&mut self) -> Reg {
+        if let Some(Position { local: [x, ..], .. }) = self.position {
+            return x;
+        }
         let begin = self.input(Input::GroupBegin);
         self.scalar2(ScalarOp2::Sub, self.x, begin)
     }

@@ -25,6 +25,7 @@
 //! - Generated code does not unwind, and neither does the poll function that it calls.
 
 use std::io;
+use std::ops::Range;
 use std::ptr::{self, NonNull};
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
@@ -37,28 +38,31 @@ use crate::poll::{Poll, Stopped};
 /// A line of 64 bytes, the alignment of vectors.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([u32; 16]);
+struct Line([u64; 8]);
 
 /// The memory that one run of generated code works in: inputs, constants and registers.
 pub(crate) struct Frame {
     lines: Vec<Line>,
+    /// The address of the code whose constants are in the frame.
+    code: usize,
 }
 
 impl Frame {
     /// Stores a word.
     fn set_word(&mut self, at: usize, bits: u32) {
-        self.lines[at / 64].0[at % 64 / 4] = bits;
+        let word = &mut self.lines[at / 64].0[at % 64 / 8];
+        let shift = at % 8 * 8;
+        *word = *word & !(u64::from(u32::MAX) << shift) | u64::from(bits) << shift;
     }
 
-    /// Stores a 64-bit scalar.
+    /// Stores a 64-bit scalar, by one store: a load of what two stores have written waits for both.
     fn set_scalar(&mut self, at: usize, value: u64) {
-        self.set_word(at, value as u32);
-        self.set_word(at + 4, (value >> 32) as u32);
+        self.lines[at / 64].0[at % 64 / 8] = value;
     }
 
     fn set_vector(&mut self, at: usize, words: impl Fn(u32) -> u32) {
-        for (word, lane) in self.lines[at / 64].0.iter_mut().zip(0..) {
-            *word = words(lane);
+        for (two, lane) in self.lines[at / 64].0.iter_mut().zip((0..).step_by(2)) {
+            *two = u64::from(words(lane)) | u64::from(words(lane + 1)) << 32;
         }
     }
 }
@@ -103,7 +107,10 @@ impl Drop for Mapping {
 pub(crate) struct Function {
     mapping: Mapping,
     layout: FrameLayout,
+    /// The places of the inputs in the frame. Those that each part of a launch sets anew come last.
     inputs: Vec<(usize, Class, Input)>,
+    /// The number of the others.
+    fixed: usize,
 }
 
 impl Function {
@@ -112,8 +119,10 @@ impl Function {
     /// # Errors
     /// The operating system's error.
     pub(crate) fn new(machine: Machine) -> io::Result<Self> {
-        let Machine { code, layout, inputs } = machine;
-        Ok(Self { mapping: Mapping::new(&code)?, layout, inputs })
+        let Machine { code, layout, mut inputs } = machine;
+        inputs.sort_by_key(|(_, _, input)| input.is_placed());
+        let fixed = inputs.partition_point(|(_, _, input)| !input.is_placed());
+        Ok(Self { mapping: Mapping::new(&code)?, layout, inputs, fixed })
     }
 
     /// Returns the size of a frame in bytes.
@@ -126,8 +135,8 @@ impl Function {
         let mut lines = Vec::new();
         let count = self.layout.bytes.div_ceil(64);
         lines.try_reserve_exact(count).ok()?;
-        lines.resize(count, Line([0; 16]));
-        let mut frame = Frame { lines };
+        lines.resize(count, Line([0; 8]));
+        let mut frame = Frame { lines, code: 0 };
         for (position, [even, odd]) in FIXED.into_iter().enumerate() {
             let at = offset::CONSTANTS + position * 64;
             frame.set_vector(at, |lane| if lane % 2 == 0 { even } else { odd });
@@ -146,16 +155,6 @@ impl Function {
         Some(frame)
     }
 
-    /// Stores those inputs in a frame for which `value` has a value. Pointers and lengths are stored by
-    /// [`Function::bind`].
-    pub(crate) fn set_inputs(&self, frame: &mut Frame, value: impl Fn(Input) -> Option<u64>) {
-        for (at, class, input) in &self.inputs {
-            if let Some(value) = value(*input) {
-                self.set(frame, *at, *class, *input, value);
-            }
-        }
-    }
-
     fn set(&self, frame: &mut Frame, at: usize, class: Class, input: Input, value: u64) {
         match (class, input) {
             (_, Input::LaneNumbers) => frame.set_vector(at, |lane| lane),
@@ -168,7 +167,9 @@ impl Function {
     pub(crate) fn bind<'f>(&'f self, frame: &'f mut Frame, buffers: &'f [NativeBuffer<'f>]) -> Callable<'f> {
         // A frame of another function may be too short.
         let count = self.layout.bytes.div_ceil(64).max(frame.lines.len());
-        frame.lines.resize(count, Line([0; 16]));
+        frame.lines.resize(count, Line([0; 8]));
+        let code = self.mapping.start.as_ptr() as usize;
+        let has_constants = std::mem::replace(&mut frame.code, code) == code;
         for (at, class, input) in &self.inputs {
             let words = |binding: usize| buffers.get(binding).map_or(&[][..], |buffer| buffer.words);
             let bytes = |binding: usize| {
@@ -182,6 +183,9 @@ impl Function {
                     let stride = u64::from(stride.max(1));
                     bytes(binding) / stride * stride / 4
                 }
+                Input::Constant(_) | Input::LaneNumbers if has_constants => continue,
+                Input::Constant(bits) => bits.into(),
+                Input::LaneNumbers => 0,
                 Input::Param { .. }
                 | Input::Begin
                 | Input::End
@@ -190,9 +194,7 @@ impl Function {
                 | Input::LocalId(_)
                 | Input::WorkgroupId(_)
                 | Input::NumWorkgroups(_)
-                | Input::LocalIndex
-                | Input::Constant(_)
-                | Input::LaneNumbers => continue,
+                | Input::LocalIndex => continue,
             };
             self.set(frame, *at, *class, *input, value);
         }
@@ -207,12 +209,25 @@ pub(crate) struct Callable<'f> {
 }
 
 impl Callable<'_> {
-    /// Stores inputs, except pointers and lengths, which stay those of the bound buffers.
-    pub(crate) fn set_inputs(&mut self, value: impl Fn(Input) -> Option<u64>) {
+    /// Stores the inputs that are the same for the whole launch, but for those that are stored when the frame is bound.
+    pub(crate) fn set_fixed(&mut self, value: impl Fn(Input) -> Option<u64>) {
+        self.set(0..self.function.fixed, value);
+    }
+
+    /// Stores the inputs that depend on which part of a launch is run.
+    pub(crate) fn place(&mut self, value: impl Fn(Input) -> Option<u64>) {
+        self.set(self.function.fixed..self.function.inputs.len(), value);
+    }
+
+    fn set(&mut self, inputs: Range<usize>, value: impl Fn(Input) -> Option<u64>) {
         let is_bound = |input| {
             matches!(input, Input::Pointer(_) | Input::Area(_) | Input::Len { .. } | Input::Whole { .. })
         };
-        self.function.set_inputs(self.frame, |input| value(input).filter(|_| !is_bound(input)));
+        for (at, class, input) in &self.function.inputs[inputs] {
+            if let Some(value) = value(*input).filter(|_| !is_bound(*input)) {
+                self.function.set(self.frame, *at, *class, *input, value);
+            }
+        }
     }
 
     /// Runs the function.

@@ -6,7 +6,10 @@
 //! no active lane and no access to memory depends on.
 
 mod clean;
+mod common;
+mod fold;
 mod hoist;
+mod jam;
 mod sink;
 mod uses;
 
@@ -23,7 +26,7 @@ impl Reg {
 }
 
 /// The class of a register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
     /// An integer in a general-purpose register: 32 bits, zero-extended, unless a step says otherwise.
     Scalar,
@@ -34,7 +37,7 @@ pub(crate) enum Class {
 }
 
 /// A position to jump to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Label(pub(crate) u32);
 
 /// A part of the frame that programs access by index.
@@ -86,8 +89,31 @@ pub(crate) enum Input {
     LaneNumbers,
 }
 
+impl Input {
+    /// Returns whether the contents depend on which part of a launch is run.
+    pub(crate) fn is_placed(self) -> bool {
+        match self {
+            Self::Begin
+            | Self::End
+            | Self::GroupBegin
+            | Self::GlobalId(_)
+            | Self::LocalId(_)
+            | Self::WorkgroupId(_)
+            | Self::LocalIndex => true,
+            Self::Pointer(_)
+            | Self::Area(_)
+            | Self::Len { .. }
+            | Self::Whole { .. }
+            | Self::Param { .. }
+            | Self::NumWorkgroups(_)
+            | Self::Constant(_)
+            | Self::LaneNumbers => false,
+        }
+    }
+}
+
 /// A comparison. Of floats, all but [`Relation::Ne`] are false if an operand is NaN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Relation {
     Eq,
     Ne,
@@ -98,7 +124,7 @@ pub(crate) enum Relation {
 }
 
 /// The interpretation of the bits that a comparison or conversion reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Unsigned,
     Signed,
@@ -106,7 +132,7 @@ pub(crate) enum Kind {
 }
 
 /// An op on two scalars of 32 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ScalarOp2 {
     Add,
     /// The sum in 64 bits.
@@ -133,7 +159,7 @@ pub(crate) enum ScalarOp2 {
 }
 
 /// A shift or rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ShiftOp {
     Left,
     Right,
@@ -144,7 +170,7 @@ pub(crate) enum ShiftOp {
 }
 
 /// An op on two vectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum VectorOp2 {
     Add,
     Sub,
@@ -174,6 +200,25 @@ pub(crate) enum VectorOp2 {
     FloatMin,
     /// The larger operand; the other one if one is NaN.
     FloatMax,
+}
+
+impl Update {
+    /// Returns the op on vectors that makes the change, if it is one that instructions make in memory, too.
+    pub(crate) fn direct(self) -> Option<VectorOp2> {
+        match self {
+            Self::Add => Some(VectorOp2::Add),
+            Self::And => Some(VectorOp2::And),
+            Self::Or => Some(VectorOp2::Or),
+            Self::Xor => Some(VectorOp2::Xor),
+            Self::MinUnsigned
+            | Self::MaxUnsigned
+            | Self::MinSigned
+            | Self::MaxSigned
+            | Self::FloatAdd
+            | Self::Exchange
+            | Self::CompareExchange => None,
+        }
+    }
 }
 
 impl VectorOp2 {
@@ -208,7 +253,7 @@ impl VectorOp2 {
 }
 
 /// An op on one vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum VectorOp1 {
     /// Magnitude of signed integers.
     Abs,
@@ -229,7 +274,7 @@ pub(crate) enum VectorOp1 {
 }
 
 /// A choice of lanes of two vectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum MergeOp {
     /// The even lanes of the first vector, then those of the second one.
     Even,
@@ -240,7 +285,7 @@ pub(crate) enum MergeOp {
 }
 
 /// An op on two masks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum MaskOp {
     And,
     /// The first and not the second.
@@ -250,7 +295,7 @@ pub(crate) enum MaskOp {
 }
 
 /// A change of a word that is indivisible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Update {
     Add,
     And,
@@ -267,7 +312,7 @@ pub(crate) enum Update {
 }
 
 /// The words of a buffer that an access reads or writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Words {
     /// [`Input::Pointer`] of the buffer.
     pub(crate) pointer: Reg,
@@ -279,7 +324,7 @@ pub(crate) struct Words {
 }
 
 /// A step of a lane program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     Bind(Label),
     Jump(Label),
@@ -471,6 +516,12 @@ pub(crate) enum Step {
         from: Reg,
         words: Words,
     },
+    /// Stores the word of one lane of a mask, whichever it is, at a scalar index; nothing if there is none.
+    StoreOne {
+        from: Reg,
+        words: Words,
+        mask: Option<Reg>,
+    },
     /// Stores consecutive words, in the lanes of a mask.
     StoreRow {
         from: Reg,
@@ -488,6 +539,8 @@ pub(crate) enum Step {
         from: Reg,
         words: Words,
         mask: Reg,
+        /// The numbers of the lanes, if it is worth looking whether these indices are consecutive.
+        numbers: Option<Reg>,
     },
     /// Consecutive values of 8 or 16 bits, which the caller has checked, extended to words. The index counts bytes, as in
     /// all steps on such values.
@@ -517,9 +570,17 @@ pub(crate) enum Step {
         update: Update,
         to: Reg,
         words: Words,
-        mask: Reg,
+        mask: Option<Reg>,
         a: Reg,
         b: Reg,
+        /// Whether other threads may access the words.
+        is_locked: bool,
+    },
+    /// Updates consecutive words, which are in bounds and whose old values nothing needs.
+    UpdateRow {
+        update: Update,
+        words: Words,
+        a: Reg,
         /// Whether other threads may access the words.
         is_locked: bool,
     },
@@ -581,7 +642,7 @@ impl Program {
         let pointers: Vec<Reg> =
             self.inputs.iter().filter(|(_, input)| is_theirs(*input)).map(|(reg, _)| *reg).collect();
         for step in &mut self.steps {
-            if let Step::Atomic { words, is_locked, .. } = step
+            if let Step::Atomic { words, is_locked, .. } | Step::UpdateRow { words, is_locked, .. } = step
                 && pointers.contains(&words.pointer)
             {
                 *is_locked = false;

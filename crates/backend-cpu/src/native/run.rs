@@ -201,7 +201,7 @@ impl Running<'_> {
             copy.stand_in(buffers.to_mut());
         }
         let mut callable = function.bind(&mut frame, &buffers);
-        callable.set_inputs(|input| self.fixed(input));
+        callable.set_fixed(|input| self.fixed(input));
         let row = match self.native.rows {
             Rows::WholeWorkgroups => self.native.kernel.workgroup_invocations().into(),
             Rows::Grid | Rows::Workgroup => self.division.row,
@@ -216,7 +216,7 @@ impl Running<'_> {
                 if poll.count_many(polls).is_err() {
                     return Ok(());
                 }
-                self.place(unit, |value| callable.set_inputs(value));
+                self.place(unit, |value| callable.place(value));
                 if callable.call(&mut poll).is_err() {
                     return Ok(());
                 }
@@ -241,14 +241,14 @@ impl Running<'_> {
     /// Returns the value of an input that is the same for the whole launch.
     fn fixed(&self, input: Input) -> Option<u64> {
         match input {
-            Input::Constant(bits) => Some(bits.into()),
-            Input::LaneNumbers => Some(0),
             Input::Param { index, component, is_high } => {
                 let bits = self.launch.params()[index][component];
                 Some(if is_high { bits >> 32 } else { bits & u64::from(u32::MAX) })
             }
             Input::NumWorkgroups(axis) => Some(self.launch.grid()[axis].into()),
-            Input::Pointer(_)
+            Input::Constant(_)
+            | Input::LaneNumbers
+            | Input::Pointer(_)
             | Input::Area(_)
             | Input::Len { .. }
             | Input::Whole { .. }

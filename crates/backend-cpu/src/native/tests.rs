@@ -2,13 +2,18 @@
 //! and memory against the interpreter.
 
 mod group;
+mod loops;
 mod ops;
+pub(super) mod planted;
 mod random;
 
+use crate::native::x64::Target;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fulgurite_hal::{Binding, CompileOptions, Device as _, DeviceBuffer, Executable, Launch, LaunchOptions};
+use fulgurite_hal::{
+    Binding, CompileOptions, Device as _, DeviceBuffer, Error, Executable, Launch, LaunchOptions,
+};
 use fulgurite_ir::VerifiedKernel;
 
 use crate::native::program::{Step, VectorOp2};
@@ -41,7 +46,7 @@ fn run(
 ) -> Vec<Vec<u32>> {
     let device = CpuDevice::with(CpuOptions { native });
     let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
-    launched(&device, &executable, contents, params, options)
+    launched(&device, &executable, contents, params, options).unwrap()
 }
 
 /// Does what [`run`] does in the interpreter, with subgroups of the same size.
@@ -55,7 +60,7 @@ fn interpreted(
     let (id, engine, subgroup) = (String::new(), OnceLock::new(), native.subgroup_size() as usize);
     let executable: Arc<dyn Executable> =
         Arc::new(Compiled { id, kernel: kernel.clone(), native: None, subgroup, engine });
-    launched(&CpuDevice::with(CpuOptions { native }), &executable, contents, params, options)
+    launched(&CpuDevice::with(CpuOptions { native }), &executable, contents, params, options).unwrap()
 }
 
 fn launched(
@@ -64,7 +69,7 @@ fn launched(
     contents: &[Vec<u32>],
     params: &[u64],
     options: &LaunchOptions,
-) -> Vec<Vec<u32>> {
+) -> Result<Vec<Vec<u32>>, Error> {
     let mut buffers: Vec<Arc<dyn DeviceBuffer>> = Vec::new();
     for words in contents {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -76,28 +81,44 @@ fn launched(
     let limits = &device.snapshot().limits;
     let kernel = executable.kernel();
     let launch = Launch::check(kernel, limits, Binding::each(&buffers), &params, options).unwrap();
-    executable.launch(&launch).unwrap();
+    executable.launch(&launch)?;
     let words = |buffer: &Arc<dyn DeviceBuffer>| {
         let mut bytes = vec![0; buffer.bytes() as usize];
         buffer.read(0, &mut bytes).unwrap();
         bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect()
     };
-    buffers.iter().map(words).collect()
+    Ok(buffers.iter().map(words).collect())
 }
 
 /// Checks that a kernel is compiled to native code and does what the interpreter does.
 fn same(kernel: &Arc<VerifiedKernel>, contents: &[Vec<u32>], params: &[u64], options: &LaunchOptions) {
     for native in widths() {
-        let wanted = interpreted(native, kernel, contents, params, options);
-        assert!(machine_code(kernel, CpuOptions { native }).is_ok(), "{native:?} does not support it");
-        let found = run(native, kernel, contents, params, options);
-        for (buffer, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
-            let differs = found.iter().zip(wanted).position(|(found, wanted)| found != wanted);
-            if let Some(at) = differs {
-                panic!("{native:?}: word {at} of buffer {buffer} is {:#x}, not {:#x}", found[at], wanted[at]);
-            }
+        if let Some(difference) = difference(native, kernel, contents, params, options) {
+            panic!("{native:?}: {difference}");
         }
     }
+}
+
+/// Describes the first difference of what native code does to what the interpreter does, if there is any.
+fn difference(
+    native: Native,
+    kernel: &Arc<VerifiedKernel>,
+    contents: &[Vec<u32>],
+    params: &[u64],
+    options: &LaunchOptions,
+) -> Option<String> {
+    let wanted = interpreted(native, kernel, contents, params, options);
+    assert!(machine_code(kernel, CpuOptions { native }).is_ok(), "{native:?} does not support it");
+    let device = CpuDevice::with(CpuOptions { native });
+    let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    let found = match launched(&device, &executable, contents, params, options) {
+        Ok(found) => found,
+        Err(error) => return Some(error.to_string()),
+    };
+    found.iter().zip(&wanted).enumerate().find_map(|(buffer, (found, wanted))| {
+        let at = found.iter().zip(wanted).position(|(found, wanted)| found != wanted)?;
+        Some(format!("word {at} of buffer {buffer} is {:#x}, not {:#x}", found[at], wanted[at]))
+    })
 }
 
 /// Words of which many are small.
@@ -198,7 +219,7 @@ fn long_bodies_count_more_than_short_ones() {
             lines += &format!("%b{k} = or %a{k}, 1u64\n%a{} = div %v0, %b{k}\n", k + 1);
         }
         lines += &format!("yield %a{divisions}\n}}\nstore %x[%i], %r");
-        let program = lower::lower(&kernel("64, 1, 1", &lines), 8).unwrap();
+        let program = lower::lower(&kernel("64, 1, 1", &lines), Target::Avx2).unwrap();
         x64::weights(&program).into_values().max()
     };
     assert_eq!([1, 1000].map(weights), [Some(1), Some(x64::POLLS)]);
@@ -532,7 +553,7 @@ fn stores_of_consecutive_words_are_rows() {
         ),
     ] {
         let kernel = kernel("64, 1, 1", &format!("{head}{body}"));
-        let program = lower::lower(&kernel, 16).unwrap();
+        let program = lower::lower(&kernel, Target::Avx512).unwrap();
         let merges = program.steps.iter().any(|step| matches!(step, Step::Merge { .. }));
         assert_eq!(merges, is_together, "{body}");
         for (n, len) in [(0, 512), (0, 511), (0, 300), (5, 512), (2, 3), (0xffff_fffe, 512), (0, 1)] {
@@ -591,7 +612,7 @@ fn quotients_by_literals_are_exact() {
             }
         }
         let kernel = kernel("64, 1, 1", &body);
-        let program = lower::lower(&kernel, 16).unwrap();
+        let program = lower::lower(&kernel, Target::Avx512).unwrap();
         let divides = |step: &Step| {
             use VectorOp2::{DivSigned, DivUnsigned, RemSigned, RemUnsigned};
             matches!(step, Step::Vector2 { op: DivSigned | DivUnsigned | RemSigned | RemUnsigned, .. })

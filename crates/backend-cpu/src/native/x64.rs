@@ -48,6 +48,11 @@ impl Target {
         }
     }
 
+    /// Returns the number of registers for vectors.
+    pub(crate) fn vectors(self) -> u32 {
+        self.pools().vectors.into()
+    }
+
     fn pools(self) -> Pools {
         let scalars = SCALARS.len() as u8;
         match self {
@@ -405,6 +410,8 @@ impl Emitter<'_> {
     }
 
     fn step(&mut self, at: usize, step: &Step, exit: usize) -> Option<()> {
+        #[cfg(test)]
+        let step = &super::tests::planted::altered(*step);
         match *step {
             Step::Bind(label) => self.assembler.bind(label.0 as usize),
             Step::Jump(label) => self.assembler.jump(Code::Jmp_rel32_64, label.0 as usize)?,
@@ -456,12 +463,16 @@ impl Emitter<'_> {
             Step::LoadBroadcast { to, words, len } => self.load_broadcast(to, words, len)?,
             Step::LoadRow { to, words } => self.load_row(to, words)?,
             Step::StoreScalar { from, words } => self.store_scalar(from, words)?,
+            Step::StoreOne { from, words, mask } => self.store_one(from, words, mask)?,
             Step::StoreRow { from, words, mask } => self.store_row(from, words, mask)?,
             Step::Gather { to, words, mask } => self.gather(to, words, mask)?,
             Step::Atomic { update, to, words, mask, a, b, is_locked } => {
                 self.atomic(update, to, &Operands { words, mask, a, b }, is_locked)?;
             }
-            Step::Scatter { from, words, mask } => self.scatter(from, words, mask)?,
+            Step::UpdateRow { update, words, a, is_locked } => {
+                self.update_row(update, words, a, is_locked)?;
+            }
+            Step::Scatter { from, words, mask, numbers } => self.scatter(from, words, mask, numbers)?,
         }
         Some(())
     }

@@ -6,8 +6,8 @@
 use fulgurite_ir::{BlockId, Control, InstId, Operands, Terminator, ValueId};
 use fulgurite_spec::{ScalarType, Type};
 
-use super::Lowering;
 use super::row::Row;
+use super::{Fallback, Lowering};
 use crate::native::program::{Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, Step, VectorOp2};
 use crate::native::shape::yielded;
 
@@ -16,7 +16,7 @@ const MAX_VERSIONS: u32 = 2;
 
 /// A loop's counter, and the distance that it has left, which is unsigned.
 pub(super) struct Counting {
-    start: ValueId,
+    pub(super) start: ValueId,
     end: ValueId,
     /// Bits of the increment.
     pub(super) step: u32,
@@ -38,6 +38,10 @@ impl Counting {
 
 impl Lowering<'_> {
     pub(super) fn control(&mut self, id: InstId, control: Control<'_>, results: &Operands) -> Option<()> {
+        let is_region = matches!(control, Control::Region { .. });
+        if !is_region {
+            self.fallback = None;
+        }
         match control {
             Control::If { then_block, .. } if self.assumed == Some(id) => self.inline(then_block, results),
             Control::If { condition, then_block, else_block } => match self.scalar(self.first(condition)) {
@@ -188,7 +192,9 @@ impl Lowering<'_> {
             let partial = self.label();
             self.push(Step::BranchNotAll { mask: condition, to: partial });
             self.versions += 1;
+            self.fallback = Some(Fallback { label: partial, known: Vec::new() });
             self.block(blocks[0])?;
+            self.fallback = None;
             self.versions -= 1;
             self.assign(&variables, yielded(kernel, blocks[0]))?;
             self.push(Step::Jump(all_done));
@@ -324,7 +330,7 @@ impl Lowering<'_> {
     }
 
     /// Compiles the rounds of a loop under a mask.
-    fn masked_for(
+    pub(super) fn masked_for(
         &mut self,
         counting: &Counting,
         start: Reg,

@@ -72,7 +72,7 @@ impl Lowering<'_> {
     }
 
     /// Adds a loop over the vectors of the workgroup.
-    fn each_vector(&mut self, body: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
+    pub(super) fn each_vector(&mut self, body: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
         let size = self.kernel.workgroup;
         let zero = self.input(Input::Constant(0));
         let [x, y, z, lanes, words] = [0; 5].map(|_| {
@@ -124,6 +124,7 @@ impl Lowering<'_> {
             match node {
                 Node::Segment(segment) => self.segment(segment)?,
                 Node::For(id, body) => self.group_for(*id, body)?,
+                Node::Rounds(id, segment) => self.rounds(*id, segment)?,
                 Node::If(id, blocks) => self.group_if(*id, blocks)?,
             }
         }
@@ -131,7 +132,6 @@ impl Lowering<'_> {
     }
 
     fn segment(&mut self, segment: &Segment) -> Option<()> {
-        let kernel = self.kernel;
         let (group, others): (Vec<_>, Vec<_>) =
             segment.assigned.iter().copied().partition(|(variable, _)| self.is_group(*variable));
         for (variable, _) in &segment.assigned {
@@ -143,17 +143,7 @@ impl Lowering<'_> {
             for part in lowering.parts(&segment.reads) {
                 lowering.recall(part)?;
             }
-            for item in &segment.items {
-                match item {
-                    Item::Inst(id) => lowering.inst(*id, kernel.inst(*id))?,
-                    Item::Publish(id, value) => lowering.publish(*id, *value)?,
-                    Item::Results(results, values) => {
-                        for (to, from) in lowering.parts(results).into_iter().zip(lowering.parts(values)) {
-                            lowering.values[to.0] = lowering.values[from.0];
-                        }
-                    }
-                }
-            }
+            lowering.items(segment)?;
             for part in lowering.parts(&segment.kept) {
                 lowering.keep(part)?;
             }
@@ -172,6 +162,22 @@ impl Lowering<'_> {
             registers.push(register);
         }
         self.assign(&registers, &values)
+    }
+
+    /// Compiles the instructions of a segment for the current vector.
+    pub(super) fn items(&mut self, segment: &Segment) -> Option<()> {
+        for item in &segment.items {
+            match item {
+                Item::Inst(id) => self.inst(*id, self.kernel.inst(*id))?,
+                Item::Publish(id, value) => self.publish(*id, *value)?,
+                Item::Results(results, values) => {
+                    for (to, from) in self.parts(results).into_iter().zip(self.parts(values)) {
+                        self.values[to.0] = self.values[from.0];
+                    }
+                }
+            }
+        }
+        Some(())
     }
 
     /// Returns whether a value is a scalar that is equal in the workgroup.
@@ -332,7 +338,7 @@ impl Lowering<'_> {
     }
 
     /// Defines a component of another segment.
-    fn recall(&mut self, part: Part) -> Option<()> {
+    pub(super) fn recall(&mut self, part: Part) -> Option<()> {
         if let Some(PureInst::Id { op, component }) = self.definition(self.owners[part.0]) {
             // This defines all words of the value, though only one was asked for.
             return self.id(op, component.into(), self.owners[part.0]);
@@ -369,7 +375,7 @@ impl Lowering<'_> {
     // Control flow around barriers.
 
     /// Returns the scalar register of a value that decides about barriers.
-    fn decisive(&self, value: ValueId) -> Option<Reg> {
+    pub(super) fn decisive(&self, value: ValueId) -> Option<Reg> {
         self.scalar(self.first(value))
     }
 

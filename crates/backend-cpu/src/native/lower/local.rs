@@ -173,7 +173,7 @@ impl Lowering<'_> {
         let (element, mask) = self.varying_element(id, vector);
         for (component, from) in from.into_iter().enumerate() {
             let words = self.local_words(&element, component);
-            self.push(Step::Scatter { from, words, mask });
+            self.push(Step::Scatter { from, words, mask, numbers: None });
         }
         Some(())
     }

@@ -8,7 +8,7 @@ use fulgurite_ir::{Initial, InstId, Kernel, Memory, ValueId};
 
 use super::narrow::narrow_bits;
 use super::row::Row;
-use super::{Lowering, Part};
+use super::{Fallback, Lowering, Part};
 use crate::native::program::{
     Area, Class, Input, Kind, Label, MergeOp, Reg, Relation, ScalarOp2, Step, VectorOp2, Words,
 };
@@ -117,26 +117,31 @@ impl Lowering<'_> {
     fn load_elements(&mut self, memory: Memory, row: Row, vector: Reg, to: &[Reg], is_inside: bool) {
         let is_inside = is_inside && self.mask.is_none();
         let len = if is_inside { None } else { Some(self.len(memory)) };
+        let rows: Vec<Reg> = to.iter().map(|_| self.reg(Class::Vector)).collect();
         let all = |lowering: &mut Self| {
-            let width = lowering.input(Input::Constant(to.len() as u32));
+            let width = lowering.input(Input::Constant(rows.len() as u32));
             let first = lowering.scalar2(ScalarOp2::Mul, row.first, width);
             let words = lowering.words(memory, first, 0);
-            let mut vectors = Vec::new();
-            for position in 0..to.len() as i32 {
-                let offset = words.offset + position * 4 * lowering.lanes as i32;
-                let loaded = lowering.reg(Class::Vector);
-                lowering.push(Step::LoadRow { to: loaded, words: Words { offset, ..words } });
-                vectors.push(loaded);
-            }
-            let parts = lowering.unzip(&vectors);
-            for (from, to) in parts.into_iter().zip(to) {
-                lowering.push(Step::Move { to: *to, from });
+            for (position, to) in rows.iter().copied().enumerate() {
+                let offset = words.offset + position as i32 * 4 * lowering.lanes as i32;
+                lowering.push(Step::LoadRow { to, words: Words { offset, ..words } });
             }
         };
         if len.is_none() && row.when.is_none() {
-            return all(self);
+            all(self);
+        } else {
+            self.row(row, len, all, |lowering| {
+                let parts: Vec<Reg> = rows.iter().map(|_| lowering.reg(Class::Vector)).collect();
+                lowering.gather(memory, vector, &parts);
+                for (to, from) in rows.iter().zip(lowering.zip(&parts)) {
+                    lowering.push(Step::Move { to: *to, from });
+                }
+            });
         }
-        self.row(row, len, all, |lowering| lowering.gather(memory, vector, to));
+        for (to, from) in to.iter().zip(self.unzip(&rows)) {
+            self.push(Step::Move { to: *to, from });
+        }
+        self.unzipped.insert(to.to_vec(), rows);
     }
 
     /// Stores a row of elements of two or four words, all of which are in bounds.
@@ -149,7 +154,9 @@ impl Lowering<'_> {
     /// Stores consecutive words, of which each lane has one from each of two or four vectors, from the one at `first` on.
     pub(super) fn store_zipped(&mut self, memory: Memory, first: Reg, from: &[Reg]) {
         let words = self.words(memory, first, 0);
-        for (position, from) in self.zip(from).into_iter().enumerate() {
+        // What is stored as it was loaded is not taken apart.
+        let rows = self.unzipped.get(from).cloned().unwrap_or_else(|| self.zip(from));
+        for (position, from) in rows.into_iter().enumerate() {
             let offset = words.offset + position as i32 * 4 * self.lanes as i32;
             self.push(Step::StoreRow { from, words: Words { offset, ..words }, mask: None });
         }
@@ -190,7 +197,43 @@ impl Lowering<'_> {
 
     /// Loads an element at an index that is the same in all lanes.
     fn load_uniform(&mut self, memory: Memory, index: Reg, is_inside: bool, to: &[Reg]) {
-        let (count, binding) = (to.len() as u32, self.binding(memory));
+        let (index, end) = self.uniform_words(memory, index, is_inside, to.len() as u32);
+        for (component, to) in to.iter().copied().enumerate() {
+            let words = self.words(memory, index, component);
+            self.push(match self.program.class(to) {
+                Class::Scalar => Step::LoadScalar { to, words, len: end },
+                Class::Vector | Class::Mask => Step::LoadBroadcast { to, words, len: end },
+            });
+        }
+    }
+
+    /// Stores an element at an index that is the same in all lanes: that of one active lane, as only one may store there unless all
+    /// store the same.
+    fn store_uniform(&mut self, memory: Memory, index: Reg, is_inside: bool, from: &[Reg]) {
+        let (index, end) = self.uniform_words(memory, index, is_inside, from.len() as u32);
+        let outside = end.map(|end| {
+            let to = self.label();
+            self.push(Step::BranchWide { relation: Relation::Ge, a: index, b: end, to });
+            to
+        });
+        let mask = self.mask;
+        for (component, from) in from.iter().copied().enumerate() {
+            let words = self.words(memory, index, component);
+            self.push(Step::StoreOne { from, words, mask });
+        }
+        outside.into_iter().for_each(|label| self.push(Step::Bind(label)));
+    }
+
+    /// Returns the index of the first word of an element of `count` words at a scalar index, and the number of words of all
+    /// elements, unless it is known to be larger.
+    fn uniform_words(
+        &mut self,
+        memory: Memory,
+        index: Reg,
+        is_inside: bool,
+        count: u32,
+    ) -> (Reg, Option<Reg>) {
+        let binding = self.binding(memory);
         let whole = match self.kernel.array_len(memory) {
             Some(len) => Input::Constant(len * count),
             None => Input::Whole { binding, stride: 4 * count },
@@ -205,13 +248,7 @@ impl Lowering<'_> {
                 self.scalar2(ScalarOp2::Mul, index, width)
             }
         };
-        for (component, to) in to.iter().copied().enumerate() {
-            let words = self.words(memory, index, component);
-            self.push(match self.program.class(to) {
-                Class::Scalar => Step::LoadScalar { to, words, len: end },
-                Class::Vector | Class::Mask => Step::LoadBroadcast { to, words, len: end },
-            });
-        }
+        (index, end)
     }
 
     pub(super) fn store(&mut self, id: InstId, memory: Memory, index: ValueId, value: ValueId) -> Option<()> {
@@ -235,6 +272,10 @@ impl Lowering<'_> {
         is_inside: bool,
         from: &[Reg],
     ) -> Option<()> {
+        if let Some(scalar) = self.scalar(index) {
+            self.store_uniform(memory, scalar, is_inside, from);
+            return Some(());
+        }
         let vector = self.vector(index)?;
         let row = self.values[index.0].row;
         if let (Some(row), 2 | 4, None) = (row, from.len(), self.mask) {
@@ -276,15 +317,25 @@ impl Lowering<'_> {
         inside: impl FnOnce(&mut Self),
         other: impl FnOnce(&mut Self),
     ) {
-        let (outside, done) = (self.label(), self.label());
-        if let Some(when) = row.when {
+        let (outside, done) = match &self.fallback {
+            Some(fallback) => (fallback.label, None),
+            None => (self.label(), Some(self.label())),
+        };
+        let is_known = |fallback: &Fallback| row.when.is_some_and(|when| fallback.known.contains(&when));
+        if let Some(when) = row.when
+            && !self.fallback.as_ref().is_some_and(is_known)
+        {
             let (relation, kind, zero) = (Relation::Eq, Kind::Unsigned, self.input(Input::Constant(0)));
             self.push(Step::Branch { relation, kind, a: when, b: zero, to: outside });
+            self.fallback.iter_mut().for_each(|fallback| fallback.known.push(when));
         }
         if let Some(len) = len {
             self.leave_outside(row.first, self.lanes, len, outside);
         }
-        self.two_forms(outside, done, inside, other);
+        match done {
+            Some(done) => self.two_forms(outside, done, inside, other),
+            None => inside(self),
+        }
     }
 
     /// Adds two forms of an access to consecutive elements: one if all are in bounds, and one for any indices.
@@ -303,10 +354,11 @@ impl Lowering<'_> {
 
     /// Branches if some of the elements are out of bounds.
     fn leave_outside(&mut self, first: Reg, count: u32, len: Reg, outside: Label) {
-        // In 64 bits, so that the comparison fails for indices that wrap.
-        let end = self.reg(Class::Scalar);
-        self.push(Step::AddWide { to: end, a: first, b: count as i32 });
-        self.push(Step::BranchWide { relation: Relation::Gt, a: end, b: len, to: outside });
+        // In 64 bits, so that the comparison fails for indices that wrap. The difference may be negative; it is the same for
+        // the whole launch, and computed before loops.
+        let last = self.reg(Class::Scalar);
+        self.push(Step::AddWide { to: last, a: len, b: -(count as i32) });
+        self.push(Step::BranchWide { relation: Relation::Gt, a: first, b: last, to: outside });
     }
 
     fn two_forms(
@@ -358,9 +410,13 @@ impl Lowering<'_> {
 
     fn scatter(&mut self, memory: Memory, index: Reg, from: &[Reg]) {
         let (mask, first) = self.inside(memory, index, from.len());
+        // Where only some lanes store, their elements often follow one another, as those that a kernel keeps of many.
+        let is_conditional = self.mask.is_some() || self.versions > 0;
+        let numbers = (is_conditional && from.len() == 1)
+            .then(|| self.program.input(Class::Vector, Input::LaneNumbers));
         for (component, from) in from.iter().copied().enumerate() {
             let words = self.words(memory, first, component);
-            self.push(Step::Scatter { from, words, mask });
+            self.push(Step::Scatter { from, words, mask, numbers });
         }
     }
 }

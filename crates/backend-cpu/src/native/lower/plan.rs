@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use fulgurite_ir::analysis::operands;
 use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
 
+use super::order::Rounds;
 use crate::native::shape::{Scalars, yielded};
 
 /// A part of a segment.
@@ -40,6 +41,8 @@ pub(super) enum Node {
     Segment(Segment),
     /// A `for`. Its variables are the carried values.
     For(InstId, Vec<Node>),
+    /// A `for` without carried values, whose counters are a row; see [`Rounds::Row`].
+    Rounds(InstId, Segment),
     /// An `if`. Its variables are the results.
     If(InstId, [Vec<Node>; 2]),
 }
@@ -155,6 +158,11 @@ impl Planner<'_> {
         false
     }
 
+    fn add(&mut self, id: InstId) {
+        self.collect(id);
+        self.segment.items.push(Item::Inst(id));
+    }
+
     fn assign(&mut self, variables: &[ValueId], values: &[ValueId]) {
         self.segment.reads.extend(values);
         self.segment.assigned.extend(variables.iter().copied().zip(values.iter().copied()));
@@ -163,12 +171,26 @@ impl Planner<'_> {
     fn block(&mut self, block: BlockId, nodes: &mut Vec<Node>) -> Option<()> {
         let kernel = self.kernel;
         for id in kernel.block(block).insts.iter().copied() {
-            if !self.has_barrier(id) {
-                self.collect(id);
-                self.segment.items.push(Item::Inst(id));
+            let inst = kernel.inst(id);
+            let has_barrier = self.has_barrier(id);
+            let rounds = if has_barrier { None } else { Rounds::of(kernel, self.scalars, id) };
+            if let (Some(Rounds::Row), Some(Control::For { start, end, body, .. })) =
+                (rounds, inst.kind.control())
+            {
+                self.finish(nodes)?;
+                self.segment.reads.extend([start, end]);
+                self.define(&kernel.block(body).params);
+                kernel.block(body).insts.iter().for_each(|id| self.add(*id));
+                let mut inner = Vec::new();
+                self.finish(&mut inner)?;
+                let Some(Node::Segment(segment)) = inner.pop() else { return None };
+                nodes.push(Node::Rounds(id, segment));
                 continue;
             }
-            let inst = kernel.inst(id);
+            if !has_barrier && rounds.is_none() {
+                self.add(id);
+                continue;
+            }
             match inst.kind.control() {
                 None => {
                     if let InstKind::WorkgroupBroadcast { value, .. } = inst.kind {
@@ -228,7 +250,7 @@ impl Planner<'_> {
 fn find_reads(nodes: &[Node], read: &mut HashSet<ValueId>) {
     for node in nodes {
         match node {
-            Node::Segment(segment) => read.extend(&segment.reads),
+            Node::Segment(segment) | Node::Rounds(_, segment) => read.extend(&segment.reads),
             Node::For(_, body) => find_reads(body, read),
             Node::If(_, blocks) => blocks.iter().for_each(|block| find_reads(block, read)),
         }
@@ -239,7 +261,7 @@ fn find_reads(nodes: &[Node], read: &mut HashSet<ValueId>) {
 fn set_kept(nodes: &mut [Node], kept: &mut [Vec<ValueId>]) {
     for node in nodes {
         match node {
-            Node::Segment(segment) => {
+            Node::Segment(segment) | Node::Rounds(_, segment) => {
                 segment.kept = std::mem::take(&mut kept[segment.number as usize]);
                 segment.kept.sort();
             }

@@ -7,8 +7,8 @@ use super::Lowering;
 use crate::native::program::{Class, Input, Kind, Reg, Relation, Step};
 
 impl Lowering<'_> {
-    /// Compiles the kernel.
-    pub(super) fn rows(&mut self) -> Option<()> {
+    /// Compiles the kernel. `vectors` is the number of registers for vectors.
+    pub(super) fn rows(&mut self, vectors: u32) -> Option<()> {
         self.define_inputs();
         let (begin, end) = (self.input(Input::Begin), self.input(Input::End));
         let lanes = self.lanes as i32;
@@ -25,19 +25,23 @@ impl Lowering<'_> {
         let last = self.reg(Class::Scalar);
         self.push(Step::AddWide { to: last, a: most, b: -lanes });
 
-        let (full, rest, partial, done) = (self.label(), self.label(), self.label(), self.label());
-        self.push(Step::BranchWide { relation: Relation::Gt, a: x, b: last, to: rest });
-        self.push(Step::LoopBegin);
-        self.push(Step::Bind(full));
+        let (partial, done) = (self.label(), self.label());
+        let before = self.program.steps.len();
         self.assumed = assumed.map(|(id, _)| id);
         self.zero_locals();
         self.block(self.kernel.body)?;
         self.assumed = None;
-        self.push(Step::AddWide { to: x, a: x, b: lanes });
-        self.push(Step::BranchWide { relation: Relation::Le, a: x, b: last, to: full });
-        self.push(Step::LoopEnd);
+        let body = self.program.steps.split_off(before);
+        // Local arrays have room for one vector only.
+        if self.kernel.locals.is_empty()
+            && let Some((count, jammed)) = self.program.jam(&body, x, self.lanes, vectors)
+        {
+            let last = self.reg(Class::Scalar);
+            self.push(Step::AddWide { to: last, a: most, b: -lanes * count as i32 });
+            self.while_up_to(last, lanes * count as i32, jammed);
+        }
+        self.while_up_to(last, lanes, body);
 
-        self.push(Step::Bind(rest));
         self.push(Step::LoopBegin);
         self.push(Step::Bind(partial));
         self.push(Step::BranchWide { relation: Relation::Ge, a: x, b: end, to: done });
@@ -58,6 +62,19 @@ impl Lowering<'_> {
         self.push(Step::Bind(done));
         self.push(Step::Return);
         Some(())
+    }
+
+    /// Adds a loop over a row that runs `body` and goes on by `step` as long as `x` is at most `last`.
+    fn while_up_to(&mut self, last: Reg, step: i32, body: Vec<Step>) {
+        let (x, top, done) = (self.x, self.label(), self.label());
+        self.push(Step::BranchWide { relation: Relation::Gt, a: x, b: last, to: done });
+        self.push(Step::LoopBegin);
+        self.push(Step::Bind(top));
+        self.program.steps.extend(body);
+        self.push(Step::AddWide { to: x, a: x, b: step });
+        self.push(Step::BranchWide { relation: Relation::Le, a: x, b: last, to: top });
+        self.push(Step::LoopEnd);
+        self.push(Step::Bind(done));
     }
 
     /// Returns the first `if` of the body whose condition is that the global id along x is below an input, with that

@@ -48,9 +48,11 @@ impl Program {
             | Step::ScatterNarrow { .. }
             | Step::StoreScalar { .. }
             | Step::StoreRow { .. }
+            | Step::StoreOne { .. }
             | Step::Gather { .. }
             | Step::Scatter { .. }
-            | Step::Atomic { .. } => false,
+            | Step::Atomic { .. }
+            | Step::UpdateRow { .. } => false,
         }
     }
 

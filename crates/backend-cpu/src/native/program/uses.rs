@@ -1,6 +1,13 @@
 //! The registers that steps read and write.
 
-use super::{Reg, Step};
+use super::{Label, Reg, Step};
+
+/// What a step does with a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
 
 /// The registers that a step reads and writes, at most five and one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,23 +77,155 @@ impl Step {
                 Uses { reads: five([Some(left), None, None, None]), write: Some(left), ..Uses::default() }
             }
             Self::Atomic { to, words, mask, a, b, .. } => Uses {
-                reads: [words.pointer, words.index, mask, a, b].map(Some),
+                reads: [Some(words.pointer), Some(words.index), mask, Some(a), Some(b)],
                 write: Some(to),
                 ..Uses::default()
             },
             Self::BranchNone { mask, .. }
             | Self::BranchAny { mask, .. }
             | Self::BranchNotAll { mask, .. } => effect([Some(mask), None, None, None]),
-            Self::StoreScalar { from, words } => {
+            Self::StoreScalar { from, words } | Self::UpdateRow { a: from, words, .. } => {
                 effect([Some(words.pointer), Some(words.index), Some(from), None])
             }
-            Self::StoreRow { from, words, mask } | Self::StoreRowNarrow { from, words, mask, .. } => {
+            Self::StoreRow { from, words, mask }
+            | Self::StoreOne { from, words, mask }
+            | Self::StoreRowNarrow { from, words, mask, .. } => {
                 effect([Some(words.pointer), Some(words.index), Some(from), mask])
             }
-            Self::Scatter { from, words, mask } | Self::ScatterNarrow { from, words, mask, .. } => {
+            Self::Scatter { from, words, mask, numbers } => Uses {
+                reads: [Some(words.pointer), Some(words.index), Some(from), Some(mask), numbers],
+                ..Uses::default()
+            },
+            Self::ScatterNarrow { from, words, mask, .. } => {
                 effect([Some(words.pointer), Some(words.index), Some(from), Some(mask)])
             }
         }
+    }
+
+    /// Passes the registers that the step reads and writes to `visit`, for replacing them. One that it reads and writes in
+    /// one place is passed as written.
+    pub(crate) fn registers_mut(&mut self, visit: &mut dyn FnMut(&mut Reg, Access)) {
+        let mut read = |regs: &mut [&mut Reg]| regs.iter_mut().for_each(|reg| visit(reg, Access::Read));
+        match self {
+            Self::Bind(_)
+            | Self::Jump(_)
+            | Self::Cold
+            | Self::EndCold
+            | Self::LoopBegin
+            | Self::LoopEnd
+            | Self::Poll
+            | Self::Return
+            | Self::CountDown { .. } => {}
+            Self::Move { from, .. } | Self::Broadcast { from, .. } | Self::BroadcastMask { from, .. } => {
+                read(&mut [from]);
+            }
+            Self::AddWide { a, .. } | Self::Vector1 { a, .. } | Self::ShiftBy { a, .. } => read(&mut [a]),
+            Self::Scalar { a, b, .. }
+            | Self::SubWide { a, b, .. }
+            | Self::MinWide { a, b, .. }
+            | Self::CompareScalar { a, b, .. }
+            | Self::Vector2 { a, b, .. }
+            | Self::Compare { a, b, .. }
+            | Self::Merge { a, b, .. }
+            | Self::Mask { a, b, .. }
+            | Self::BranchWide { a, b, .. }
+            | Self::Branch { a, b, .. } => read(&mut [a, b]),
+            Self::Permute { a, lanes, .. } => read(&mut [a, lanes]),
+            Self::MaskBits { mask, .. }
+            | Self::BranchNone { mask, .. }
+            | Self::BranchAny { mask, .. }
+            | Self::BranchNotAll { mask, .. } => read(&mut [mask]),
+            Self::SelectScalar { condition, yes, no, .. } => read(&mut [condition, yes, no]),
+            Self::Blend { mask, yes, no, .. } => read(&mut [mask, yes, no]),
+            Self::Fma { a, b, c, .. } => read(&mut [a, b, c]),
+            Self::LoadScalar { words, len, .. } | Self::LoadBroadcast { words, len, .. } => {
+                read(&mut [&mut words.pointer, &mut words.index]);
+                len.iter_mut().for_each(|len| read(&mut [len]));
+            }
+            Self::LoadRow { words, .. } | Self::LoadRowNarrow { words, .. } => {
+                read(&mut [&mut words.pointer, &mut words.index]);
+            }
+            Self::Vector2Row { a, words, .. } => read(&mut [&mut words.pointer, &mut words.index, a]),
+            Self::Gather { words, mask, .. } => read(&mut [&mut words.pointer, &mut words.index, mask]),
+            Self::StoreScalar { from, words } | Self::UpdateRow { a: from, words, .. } => {
+                read(&mut [&mut words.pointer, &mut words.index, from]);
+            }
+            Self::StoreRow { from, words, mask }
+            | Self::StoreOne { from, words, mask }
+            | Self::StoreRowNarrow { from, words, mask, .. } => {
+                read(&mut [&mut words.pointer, &mut words.index, from]);
+                mask.iter_mut().for_each(|mask| read(&mut [mask]));
+            }
+            Self::Scatter { from, words, mask, numbers } => {
+                read(&mut [&mut words.pointer, &mut words.index, from, mask]);
+                numbers.iter_mut().for_each(|numbers| read(&mut [numbers]));
+            }
+            Self::ScatterNarrow { from, words, mask, .. } => {
+                read(&mut [&mut words.pointer, &mut words.index, from, mask]);
+            }
+            Self::Atomic { words, mask, a, b, .. } => {
+                read(&mut [&mut words.pointer, &mut words.index, a, b]);
+                mask.iter_mut().for_each(|mask| read(&mut [mask]));
+            }
+        }
+        if let Some(to) = self.write_mut() {
+            visit(to, Access::Write);
+        }
+    }
+
+    /// Passes the labels of the step to `visit`, for replacing them.
+    pub(crate) fn labels_mut(&mut self, visit: impl FnMut(&mut Label)) {
+        match self {
+            Self::Bind(to)
+            | Self::Jump(to)
+            | Self::BranchWide { to, .. }
+            | Self::Branch { to, .. }
+            | Self::CountDown { to, .. }
+            | Self::BranchNone { to, .. }
+            | Self::BranchAny { to, .. }
+            | Self::BranchNotAll { to, .. } => Some(to),
+            Self::Move { .. }
+            | Self::Cold
+            | Self::EndCold
+            | Self::LoopBegin
+            | Self::LoopEnd
+            | Self::Scalar { .. }
+            | Self::AddWide { .. }
+            | Self::SubWide { .. }
+            | Self::MinWide { .. }
+            | Self::CompareScalar { .. }
+            | Self::SelectScalar { .. }
+            | Self::Poll
+            | Self::Vector1 { .. }
+            | Self::Vector2 { .. }
+            | Self::ShiftBy { .. }
+            | Self::Vector2Row { .. }
+            | Self::Fma { .. }
+            | Self::Compare { .. }
+            | Self::Blend { .. }
+            | Self::Mask { .. }
+            | Self::Broadcast { .. }
+            | Self::Merge { .. }
+            | Self::Permute { .. }
+            | Self::MaskBits { .. }
+            | Self::BroadcastMask { .. }
+            | Self::LoadScalar { .. }
+            | Self::LoadBroadcast { .. }
+            | Self::LoadRow { .. }
+            | Self::LoadRowNarrow { .. }
+            | Self::StoreRowNarrow { .. }
+            | Self::ScatterNarrow { .. }
+            | Self::StoreScalar { .. }
+            | Self::StoreRow { .. }
+            | Self::StoreOne { .. }
+            | Self::Gather { .. }
+            | Self::Scatter { .. }
+            | Self::Atomic { .. }
+            | Self::UpdateRow { .. }
+            | Self::Return => None,
+        }
+        .into_iter()
+        .for_each(visit);
     }
 
     /// Returns the register that the step writes, for replacing it.
@@ -133,9 +272,11 @@ impl Step {
             | Self::Poll
             | Self::StoreScalar { .. }
             | Self::StoreRow { .. }
+            | Self::StoreOne { .. }
             | Self::StoreRowNarrow { .. }
             | Self::Scatter { .. }
             | Self::ScatterNarrow { .. }
+            | Self::UpdateRow { .. }
             | Self::Return => None,
         }
     }

@@ -1,12 +1,15 @@
 //! Kernels with shared memory and barriers, against the interpreter.
 
 use core::fmt::Write as _;
+use std::sync::Arc;
 
 use fulgurite_hal::LaunchOptions;
+use fulgurite_ir::VerifiedKernel;
 
 use super::{Numbers, same, widths, words};
 use crate::native::lower::lower;
 use crate::native::program::Step;
+use crate::native::x64::Target;
 use crate::tests::{grid, kernel};
 use crate::{CpuOptions, machine_code};
 
@@ -259,45 +262,55 @@ impl Writer {
     }
 }
 
+/// Returns the size of the workgroups of a random kernel with barriers, their number of invocations, and the lines.
+fn random_kernel(seed: u64) -> (&'static str, usize, String) {
+    let (group, invocations, has_subgroups) = [
+        ("64, 1, 1", 64, true),
+        ("9, 5, 1", 45, false),
+        ("16, 3, 1", 48, true),
+        ("8, 2, 2", 32, false),
+        ("43, 1, 1", 43, true),
+    ][seed as usize % 5];
+    let names = |all: &[&str]| all.iter().map(|name| String::from(*name)).collect();
+    let mut writer = Writer {
+                numbers: Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+                text: String::from(
+                    "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %p: u32\nshared %sh: u32[50]\nlocal %la: u32[6]
+    %i = global_id.x\n%l = local_index\n%y = local_id.y\n%w = workgroup_id.x\n%v = load %x[%i]\n%u = load %x[%w]\n%c = add %p, 0u32\n",
+                ),
+                names: 0,
+                values: names(&["%i", "%l", "%y", "%v", "%u", "%p"]),
+                equal: names(&["%w", "%u", "%p", "%c"]),
+                has_subgroups,
+            };
+    for _ in 0..14 {
+        writer.line(0);
+    }
+    let all = writer.values.clone();
+    let mut sum = String::from("%l");
+    for value in all {
+        let turned = writer.define(&format!("rotl {sum}, 7u32"));
+        sum = writer.define(&format!("add {turned}, {value}"));
+    }
+    let _ = writeln!(
+        writer.text,
+        "%o0 = mul %w, {invocations}u32\n%own = add %o0, %l\nstore %out[%own], {sum}\nbarrier"
+    );
+    (group, invocations, writer.text)
+}
+
+/// Returns a random kernel with barriers, the contents of its buffers and its parameters, for three workgroups.
+pub(super) fn random_launch(seed: u64) -> (Arc<VerifiedKernel>, Vec<Vec<u32>>, Vec<u64>) {
+    let (group, invocations, text) = random_kernel(seed);
+    (kernel(group, &text), vec![words(100, seed), vec![0; invocations * 3]], vec![seed % 6])
+}
+
 #[test]
 fn random_kernels_with_barriers_run_as_in_the_interpreter() {
     for seed in 0..KERNELS {
-        let (group, invocations, has_subgroups) = [
-            ("64, 1, 1", 64, true),
-            ("9, 5, 1", 45, false),
-            ("16, 3, 1", 48, true),
-            ("8, 2, 2", 32, false),
-            ("43, 1, 1", 43, true),
-        ][seed as usize % 5];
-        let names = |all: &[&str]| all.iter().map(|name| String::from(*name)).collect();
-        let mut writer = Writer {
-            numbers: Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
-            text: String::from(
-                "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %p: u32\nshared %sh: u32[50]\nlocal %la: u32[6]
-%i = global_id.x\n%l = local_index\n%y = local_id.y\n%w = workgroup_id.x\n%v = load %x[%i]\n%u = load %x[%w]\n%c = add %p, 0u32\n",
-            ),
-            names: 0,
-            values: names(&["%i", "%l", "%y", "%v", "%u", "%p"]),
-            equal: names(&["%w", "%u", "%p", "%c"]),
-            has_subgroups,
-        };
-        for _ in 0..14 {
-            writer.line(0);
-        }
-        let all = writer.values.clone();
-        let mut sum = String::from("%l");
-        for value in all {
-            let turned = writer.define(&format!("rotl {sum}, 7u32"));
-            sum = writer.define(&format!("add {turned}, {value}"));
-        }
-        let _ = writeln!(
-            writer.text,
-            "%o0 = mul %w, {invocations}u32\n%own = add %o0, %l\nstore %out[%own], {sum}\nbarrier"
-        );
-        let kernel = kernel(group, &writer.text);
-        let contents = [words(100, seed), vec![0; invocations * 3]];
-        let outcome = std::panic::catch_unwind(|| same(&kernel, &contents, &[seed % 6], &grid(3)));
-        assert!(outcome.is_ok(), "seed {seed}:\n{}", writer.text);
+        let (kernel, contents, params) = random_launch(seed);
+        let outcome = std::panic::catch_unwind(|| same(&kernel, &contents, &params, &grid(3)));
+        assert!(outcome.is_ok(), "seed {seed}:\n{}", random_kernel(seed).2);
     }
 }
 
@@ -321,20 +334,30 @@ fn updates(op: &str, ty: &str, is_shared: bool) -> String {
     )
 }
 
+/// Returns the contents of the buffers of [`updates`].
+fn updated_contents(seed: u64) -> Vec<Vec<u32>> {
+    // Finite floats of both signs. Every third pair of words is equal.
+    let near = |seed| words(45, seed).into_iter().zip(words(45, seed + 9));
+    let near = |seed| near(seed).map(|(a, b)| a >> 2 ^ b << 31).collect::<Vec<u32>>();
+    let (operands, mut old) = (near(seed), near(seed + 20));
+    (0..45).step_by(3).for_each(|at| old[at] = operands[at]);
+    vec![operands, old, vec![0; 120]]
+}
+
+/// Returns a kernel that updates words, the contents of its buffers and its parameters.
+pub(super) fn update_launch(seed: u64) -> (Arc<VerifiedKernel>, Vec<Vec<u32>>, Vec<u64>) {
+    let op = UPDATES[seed as usize % UPDATES.len()];
+    let lines = updates(op, ["u32", "i32"][seed as usize / 8 % 2], seed / 16 % 2 == 1);
+    (kernel("50, 1, 1", &lines), updated_contents(seed), Vec::new())
+}
+
 #[test]
 fn atomics_return_the_old_word() {
     for ty in ["u32", "i32", "f32"] {
         for op in UPDATES.into_iter().filter(|op| ty != "f32" || matches!(*op, "add" | "exchange")) {
             for is_shared in [false, true] {
                 let kernel = kernel("50, 1, 1", &updates(op, ty, is_shared));
-                for seed in 0..6 {
-                    // Finite floats of both signs. Every third pair of words is equal.
-                    let near = |seed| words(45, seed).into_iter().zip(words(45, seed + 9));
-                    let near = |seed| near(seed).map(|(a, b)| a >> 2 ^ b << 31).collect::<Vec<u32>>();
-                    let (operands, mut old) = (near(seed), near(seed + 20));
-                    (0..45).step_by(3).for_each(|at| old[at] = operands[at]);
-                    same(&kernel, &[operands, old, vec![0; 120]], &[], &grid(1));
-                }
+                (0..6).for_each(|seed| same(&kernel, &updated_contents(seed), &[], &grid(1)));
             }
         }
     }
@@ -383,7 +406,7 @@ fn workgroups_that_would_take_much_time_or_memory_are_interpreted() {
 #[test]
 fn every_loop_over_the_vectors_of_a_workgroup_polls() {
     let kernel = kernel("64, 64, 1", &barriers(5));
-    let program = lower(&kernel, 16).expect("it is supported");
+    let program = lower(&kernel, Target::Avx512).expect("it is supported");
     let polls = program.steps.iter().filter(|step| matches!(step, Step::Poll)).count();
     assert_eq!(polls, 6, "one for each segment");
 }
@@ -427,7 +450,7 @@ fn parts_of_local_indices_are_those_of_each_lane() {
     }
     // Quotients by whole vectors are the same in all lanes, so that one word is loaded for them, if rows are whole vectors.
     let broadcasts = |size: &str| {
-        let program = lower(&kernel(size, &body), 16).unwrap();
+        let program = lower(&kernel(size, &body), Target::Avx512).unwrap();
         program.steps.iter().filter(|step| matches!(step, Step::LoadBroadcast { .. })).count()
     };
     assert!(broadcasts("64, 1, 1") > broadcasts("40, 1, 1"));

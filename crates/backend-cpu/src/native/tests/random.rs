@@ -2,6 +2,9 @@
 //! loops, and accesses in and out of bounds.
 
 use core::fmt::Write as _;
+use std::sync::Arc;
+
+use fulgurite_ir::VerifiedKernel;
 
 use super::{Numbers, same, words};
 use crate::tests::{grid, kernel};
@@ -426,15 +429,19 @@ param %p: u32\nparam %q: i32\nparam %r: u64\nview %xw = %x as u64[]\nview %outw 
     writer.text
 }
 
+/// Returns a random kernel with the contents of its buffers and its parameters, for three workgroups.
+pub(super) fn random_launch(seed: u64) -> (Arc<VerifiedKernel>, Vec<Vec<u32>>, Vec<u64>) {
+    let size = [64, 32, 7][seed as usize % 3];
+    let kernel = kernel(&format!("{size}, 1, 1"), &random_kernel(seed));
+    let contents = vec![words(50 + seed as usize % 40, seed), words(40, seed + 1), vec![0; 12 * 3 * 64]];
+    (kernel, contents, vec![seed % 20, 9, seed << 31 | 3])
+}
+
 #[test]
 fn random_kernels_run_as_in_the_interpreter() {
     for seed in 0..KERNELS {
-        let lines = random_kernel(seed);
-        let size = [64, 32, 7][seed as usize % 3];
-        let kernel = kernel(&format!("{size}, 1, 1"), &lines);
-        let contents = [words(50 + seed as usize % 40, seed), words(40, seed + 1), vec![0; 12 * 3 * 64]];
-        let outcome =
-            std::panic::catch_unwind(|| same(&kernel, &contents, &[seed % 20, 9, seed << 31 | 3], &grid(3)));
-        assert!(outcome.is_ok(), "seed {seed}:\n{lines}");
+        let (kernel, contents, params) = random_launch(seed);
+        let outcome = std::panic::catch_unwind(|| same(&kernel, &contents, &params, &grid(3)));
+        assert!(outcome.is_ok(), "seed {seed}:\n{}", random_kernel(seed));
     }
 }

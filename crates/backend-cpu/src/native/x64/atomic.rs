@@ -4,9 +4,9 @@ use iced_x86::{Code, MemoryOperand, Register};
 
 use super::memory::xmm;
 use super::scalar::{ScalarSource, low};
-use super::tables::SLOT;
+use super::tables::{SLOT, codes2};
 use super::{Emitter, FRAME, frame};
-use crate::native::program::{Reg, Update, Words};
+use crate::native::program::{Reg, Update, VectorOp2, Words};
 
 /// The slots of the save area: vectors, and the words of the current lane.
 const INDICES: usize = 0;
@@ -24,25 +24,20 @@ pub(super) const ADDRESS: Register = Register::RDX;
 
 /// Returns the instruction on memory that makes a change, if there is one.
 fn direct(update: Update) -> Option<Code> {
-    match update {
-        Update::Add => Some(Code::Add_rm32_r32),
-        Update::And => Some(Code::And_rm32_r32),
-        Update::Or => Some(Code::Or_rm32_r32),
-        Update::Xor => Some(Code::Xor_rm32_r32),
-        Update::MinUnsigned
-        | Update::MaxUnsigned
-        | Update::MinSigned
-        | Update::MaxSigned
-        | Update::FloatAdd
-        | Update::Exchange
-        | Update::CompareExchange => None,
+    match update.direct()? {
+        VectorOp2::Add => Some(Code::Add_rm32_r32),
+        VectorOp2::And => Some(Code::And_rm32_r32),
+        VectorOp2::Or => Some(Code::Or_rm32_r32),
+        VectorOp2::Xor => Some(Code::Xor_rm32_r32),
+        _ => None,
     }
 }
 
 /// The operands of an update.
 pub(super) struct Operands {
     pub(super) words: Words,
-    pub(super) mask: Reg,
+    /// The lanes that access memory; `None` if all do.
+    pub(super) mask: Option<Reg>,
     pub(super) a: Reg,
     pub(super) b: Reg,
 }
@@ -136,26 +131,40 @@ impl Emitter<'_> {
     }
 
     /// Moves a mask to the register of the old value, a bit for each lane.
-    fn active_lanes(&mut self, mask: Reg) -> Option<()> {
-        let mask = self.mask(mask, 0)?;
-        let code = self.pick(Code::VEX_Kmovw_r32_kr, Code::VEX_Vmovmskps_r32_ymm);
-        self.assembler.two(code, OLD, mask)
+    fn active_lanes(&mut self, mask: Option<Reg>) -> Option<()> {
+        let Some(mask) = mask else {
+            return self.assembler.two(Code::Mov_r32_imm32, OLD, self.all_lanes());
+        };
+        self.lanes_of(mask, Register::RAX)
+    }
+
+    /// Returns a bit for each lane.
+    fn all_lanes(&self) -> i32 {
+        (1 << self.target.lanes()) - 1
     }
 
     /// Returns the address of a word, whose index is in the register of the address.
     pub(super) fn word(&mut self, words: Words) -> Option<MemoryOperand> {
+        self.word_at(words, ADDRESS)
+    }
+
+    /// Returns the address of a word, whose index is in a register; that of the address is overwritten.
+    fn word_at(&mut self, words: Words, index: Register) -> Option<MemoryOperand> {
         let offset = i64::from(words.offset);
-        match self.scalar_source(words.pointer) {
-            ScalarSource::Register(pointer) => {
-                return Some(MemoryOperand::with_base_index_scale_displ_size(pointer, ADDRESS, 4, offset, 8));
-            }
+        let pointer = match self.scalar_source(words.pointer) {
+            ScalarSource::Register(pointer) => pointer,
             ScalarSource::Memory(pointer) => {
-                self.assembler.two(Code::Shl_rm64_imm8, ADDRESS, 2)?;
-                self.assembler.two(Code::Add_r64_rm64, ADDRESS, pointer)?;
+                if index == ADDRESS {
+                    self.assembler.two(Code::Shl_rm64_imm8, ADDRESS, 2)?;
+                    self.assembler.two(Code::Add_r64_rm64, ADDRESS, pointer)?;
+                    return Some(MemoryOperand::with_base_displ(ADDRESS, offset));
+                }
+                self.assembler.two(Code::Mov_r64_rm64, ADDRESS, pointer)?;
+                ADDRESS
             }
             ScalarSource::Immediate(_) => return None,
-        }
-        Some(MemoryOperand::with_base_displ(ADDRESS, offset))
+        };
+        Some(MemoryOperand::with_base_index_scale_displ_size(pointer, index, 4, offset, 8))
     }
 
     /// Emits updates that are one instruction, whose old words nothing reads.
@@ -165,24 +174,14 @@ impl Emitter<'_> {
         if constant.is_none() {
             self.spill(&[(operands.a, values)])?;
         }
+        if operands.mask.is_none() {
+            return self.update_all(code, operands, constant, is_locked);
+        }
         self.active_lanes(operands.mask)?;
         let [next, some, done] = [0; 3].map(|_| self.assembler.label());
-        // All lanes, without a loop.
-        let count = self.target.lanes() as usize;
-        self.assembler.two(Code::Cmp_rm32_imm32, OLD, (1i32 << count) - 1)?;
+        self.assembler.two(Code::Cmp_rm32_imm32, OLD, self.all_lanes())?;
         self.assembler.jump(Code::Jne_rel32_64, some)?;
-        if let Some(bits) = constant {
-            self.assembler.two(Code::Mov_r32_imm32, NEW, bits)?;
-        }
-        let index = self.vector(operands.words.index, 0)?;
-        for lane in 0..count {
-            self.index_of_lane(index, lane)?;
-            if constant.is_none() {
-                self.assembler.two(Code::Mov_r32_rm32, NEW, frame(values + 4 * lane))?;
-            }
-            let word = self.word(operands.words)?;
-            self.assembler.update(code, word, NEW, is_locked)?;
-        }
+        self.update_all(code, operands, constant, is_locked)?;
         self.assembler.jump(Code::Jmp_rel32_64, done)?;
         self.assembler.bind(some);
         self.assembler.two(Code::Test_rm32_r32, OLD, OLD)?;
@@ -204,12 +203,55 @@ impl Emitter<'_> {
         Some(())
     }
 
-    /// Moves a lane of a vector of indices to the register of the address. To be called for lanes 0, 1, 2 and so on: RAX and the
-    /// second scratch vector carry lanes to the next call.
+    /// Updates the words of all lanes, without a loop, by a constant or the words that were stored for the lanes.
+    fn update_all(
+        &mut self,
+        code: Code,
+        operands: &Operands,
+        constant: Option<i32>,
+        is_locked: bool,
+    ) -> Option<()> {
+        let values = self.layout.save + FIRST * SLOT;
+        if let Some(bits) = constant {
+            self.assembler.two(Code::Mov_r32_imm32, NEW, bits)?;
+        }
+        let index = self.vector(operands.words.index, 0)?;
+        for lane in 0..self.target.lanes() as usize {
+            let at = self.index_of_lane(index, lane)?;
+            if constant.is_none() {
+                self.assembler.two(Code::Mov_r32_rm32, NEW, frame(values + 4 * lane))?;
+            }
+            let word = self.word_at(operands.words, at)?;
+            self.assembler.update(code, word, NEW, is_locked)?;
+        }
+        Some(())
+    }
+
+    /// Updates consecutive words: one after the other if other threads may access them, else all at once.
+    pub(super) fn update_row(&mut self, update: Update, words: Words, a: Reg, is_locked: bool) -> Option<()> {
+        if !is_locked {
+            let [wide, narrow] = codes2(update.direct()?)?;
+            let (a, address, result) = (self.vector(a, 0)?, self.address(words, None)?, self.scratch(1));
+            self.assembler.three(self.pick(wide, narrow), result, a, address)?;
+            return self.store_vector(address, result);
+        }
+        let (code, values) = (direct(update)?, self.layout.save + FIRST * SLOT);
+        self.spill(&[(a, values)])?;
+        for lane in 0..self.target.lanes() as usize {
+            let offset = words.offset + 4 * lane as i32;
+            let word = self.address(Words { offset, ..words }, None)?;
+            self.assembler.two(Code::Mov_r32_rm32, OLD, frame(values + 4 * lane))?;
+            self.assembler.update(code, word, OLD, true)?;
+        }
+        Some(())
+    }
+
+    /// Moves a lane of a vector of indices to a register, which is returned. To be called for lanes 0, 1, 2 and so on: RAX and
+    /// the second scratch vector carry lanes to the next call.
     ///
     /// Not by way of memory: a load of what was stored just before waits until the addresses of all stores between are known,
     /// and these are the words of the lanes before, whose addresses would depend on such loads themselves.
-    fn index_of_lane(&mut self, index: Register, lane: usize) -> Option<()> {
+    fn index_of_lane(&mut self, index: Register, lane: usize) -> Option<Register> {
         let (whole, part) = (Register::RAX, xmm(self.scratch(1)));
         let quarter = if lane < 4 { xmm(index) } else { part };
         if lane >= 4 && lane.is_multiple_of(4) {
@@ -227,9 +269,13 @@ impl Emitter<'_> {
                 let extract = self.pick(Code::EVEX_Vpextrq_rm64_xmm_imm8, Code::VEX_Vpextrq_rm64_xmm_imm8);
                 self.assembler.two_with(extract, whole, quarter, 1)?;
             }
-            _ => self.assembler.two(Code::Shr_rm64_imm8, whole, 32)?,
+            _ => {
+                self.assembler.two(Code::Shr_rm64_imm8, whole, 32)?;
+                return Some(whole);
+            }
         }
-        self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), low(whole))
+        self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), low(whole))?;
+        Some(ADDRESS)
     }
 
     /// Computes the new value from the old one and an operand in the frame.

@@ -48,10 +48,16 @@ impl Emitter<'_> {
 
     /// Stores a bit for each lane in a scalar.
     pub(super) fn mask_bits(&mut self, to: Reg, mask: Reg) -> Option<()> {
-        let (mask, target) = (self.mask(mask, 0)?, self.target_scalar(to));
-        let code = self.pick(Code::VEX_Kmovw_r32_kr, Code::VEX_Vmovmskps_r32_ymm);
-        self.assembler.two(code, low(target), mask)?;
+        let target = self.target_scalar(to);
+        self.lanes_of(mask, target)?;
         self.finish_scalar(to, target)
+    }
+
+    /// Moves a mask to a register, a bit for each lane.
+    pub(super) fn lanes_of(&mut self, mask: Reg, to: Register) -> Option<()> {
+        let mask = self.mask(mask, 0)?;
+        let code = self.pick(Code::VEX_Kmovw_r32_kr, Code::VEX_Vmovmskps_r32_ymm);
+        self.assembler.two(code, low(to), mask)
     }
 
     pub(super) fn copy_mask(&mut self, to: Reg, from: Reg) -> Option<()> {

@@ -12,7 +12,7 @@ use crate::native::x64::tables::{SLOT, codes2};
 impl Emitter<'_> {
     /// Returns the address of words at a scalar index, or at vector `index`. May load the pointer and the index into
     /// the second and third scratch register.
-    fn address(&mut self, words: Words, vector: Option<Register>) -> Option<MemoryOperand> {
+    pub(super) fn address(&mut self, words: Words, vector: Option<Register>) -> Option<MemoryOperand> {
         let pointer = self.scalar(words.pointer, SCRATCH[1])?;
         let index = match vector {
             Some(index) => index,
@@ -142,6 +142,29 @@ impl Emitter<'_> {
         self.assembler.two(Code::Mov_rm32_r32, address, low(from))
     }
 
+    /// Stores the word of the first lane of a mask.
+    pub(super) fn store_one(&mut self, from: Reg, words: Words, mask: Option<Reg>) -> Option<()> {
+        let [value, lane] = [SCRATCH[0], SCRATCH[1]];
+        let vector = self.vector(from, 0)?;
+        let Some(mask) = mask else {
+            let first = self.pick(Code::EVEX_Vmovd_rm32_xmm, Code::VEX_Vmovd_rm32_xmm);
+            self.assembler.two(first, low(value), xmm(vector))?;
+            let address = self.address(words, None)?;
+            return self.assembler.two(Code::Mov_rm32_r32, address, low(value));
+        };
+        let (done, values) = (self.assembler.label(), self.layout_save(1));
+        self.store_vector(frame(values), vector)?;
+        self.lanes_of(mask, value)?;
+        // Sets the carry flag if there is none.
+        self.assembler.two(Code::Tzcnt_r32_rm32, low(lane), low(value))?;
+        self.assembler.jump(Code::Jb_rel32_64, done)?;
+        self.assembler.two(Code::Mov_r32_rm32, low(value), of_lane(values))?;
+        let address = self.address(words, None)?;
+        self.assembler.two(Code::Mov_rm32_r32, address, low(value))?;
+        self.assembler.bind(done);
+        Some(())
+    }
+
     pub(super) fn store_row(&mut self, from: Reg, words: Words, mask: Option<Reg>) -> Option<()> {
         let (from, address) = (self.vector(from, 0)?, self.address(words, None)?);
         let Some(mask) = mask else { return self.store_vector(address, from) };
@@ -174,16 +197,22 @@ impl Emitter<'_> {
         self.finish_vector(to, target)
     }
 
-    pub(super) fn scatter(&mut self, from: Reg, words: Words, mask: Reg) -> Option<()> {
+    pub(super) fn scatter(&mut self, from: Reg, words: Words, mask: Reg, numbers: Option<Reg>) -> Option<()> {
         let index = self.vector(words.index, 1)?;
         if self.is_wide() {
             let from = self.vector(from, 0)?;
             let mask = self.mask(mask, 0)?;
             // The instruction clears the mask.
             self.assembler.two(Code::VEX_Kmovw_kr_km16, SCRATCH_MASKS[1], mask)?;
+            let done = match numbers {
+                Some(numbers) => Some(self.store_if_consecutive(from, words, index, numbers)?),
+                None => None,
+            };
             let address = self.address(words, Some(index))?;
             let code = Code::EVEX_Vpscatterdd_vm32z_k1_zmm;
-            return self.assembler.two_masked(code, address, from, SCRATCH_MASKS[1], Others::Kept);
+            self.assembler.two_masked(code, address, from, SCRATCH_MASKS[1], Others::Kept)?;
+            done.into_iter().for_each(|label| self.assembler.bind(label));
+            return Some(());
         }
         let indices = self.layout_save(1);
         self.store_vector(frame(indices), index)?;
@@ -194,6 +223,46 @@ impl Emitter<'_> {
             let word = emitter.word(words)?;
             emitter.assembler.two(Code::Mov_rm32_r32, word, low(LANE))
         })
+    }
+
+    /// Stores the words of the lanes of the second scratch mask one after the other, and jumps to the label that is returned, if
+    /// the indices of these lanes follow one another. That takes a quarter of the time of a scatter.
+    fn store_if_consecutive(
+        &mut self,
+        from: Register,
+        words: Words,
+        index: Register,
+        numbers: Reg,
+    ) -> Option<usize> {
+        let [others, lanes] = SCRATCH_MASKS;
+        let [packed, first] = [4, 3].map(|position| self.scratch(position));
+        let numbers = self.vector(numbers, 2)?;
+        let [rest, done] = [0; 2].map(|_| self.assembler.label());
+        let pack = Code::EVEX_Vpcompressd_zmmm512_k1z_zmm;
+        self.assembler.two_masked(pack, packed, index, lanes, Others::Zeroed)?;
+        let spread = Code::EVEX_Vpbroadcastd_zmm_k1z_xmmm32;
+        self.assembler.two(spread, first, xmm(packed))?;
+        // As many ones as there are lanes.
+        self.assembler.two(Code::VEX_Kmovw_r32_kr, Register::ECX, lanes)?;
+        self.assembler.two(Code::Popcnt_r32_rm32, Register::ECX, Register::ECX)?;
+        self.assembler.two(Code::Mov_r32_imm32, Register::EAX, -1)?;
+        self.assembler.three(Code::VEX_Bzhi_r32_rm32_r32, Register::EAX, Register::EAX, Register::ECX)?;
+        self.assembler.three(Code::EVEX_Vpsubd_zmm_k1z_zmm_zmmm512b32, packed, packed, first)?;
+        const NOT_EQUAL: i32 = 4;
+        let compare = Code::EVEX_Vpcmpud_kr_k1_zmm_zmmm512b32_imm8;
+        self.assembler.three_with(compare, others, packed, numbers, NOT_EQUAL)?;
+        self.assembler.two(Code::VEX_Kmovw_r32_kr, Register::ECX, others)?;
+        self.assembler.two(Code::Test_rm32_r32, Register::ECX, Register::EAX)?;
+        self.assembler.jump(Code::Jne_rel32_64, rest)?;
+        self.assembler.two(Code::VEX_Kmovw_kr_r32, others, Register::EAX)?;
+        self.assembler.two_masked(pack, packed, from, lanes, Others::Zeroed)?;
+        self.assembler.two(Code::EVEX_Vmovd_rm32_xmm, low(ADDRESS), xmm(first))?;
+        let address = self.word(words)?;
+        let store = Code::EVEX_Vmovups_zmmm512_k1z_zmm;
+        self.assembler.two_masked(store, address, packed, others, Others::Kept)?;
+        self.assembler.jump(Code::Jmp_rel32_64, done)?;
+        self.assembler.bind(rest);
+        Some(done)
     }
 
     /// Returns the offset of a slot of the save area.

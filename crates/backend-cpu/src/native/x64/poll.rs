@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use iced_x86::{Code, MemoryOperand, Register};
 
+use super::scalar::in_few_bytes;
 use super::tables::SLOT;
 use super::{COUNTDOWN, Emitter, POLLS, SAVED, frame, offset};
 use crate::native::program::{Program, Step};
@@ -35,7 +36,7 @@ impl Emitter<'_> {
     /// Counts down to the next call of the poll function.
     pub(super) fn poll(&mut self, weight: u32) -> Option<()> {
         let labels = [self.assembler.label(), self.assembler.label()];
-        self.assembler.two(Code::Sub_rm32_imm32, COUNTDOWN, weight as i32)?;
+        self.assembler.two(in_few_bytes(Code::Sub_rm32_imm32, weight as i32), COUNTDOWN, weight as i32)?;
         self.assembler.jump(Code::Jle_rel32_64, labels[0])?;
         self.assembler.bind(labels[1]);
         self.polls.push(labels);

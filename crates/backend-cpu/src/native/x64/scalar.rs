@@ -23,6 +23,20 @@ pub(super) fn low(register: Register) -> Register {
     Register::EAX + (register as u32).saturating_sub(Register::RAX as u32)
 }
 
+/// Returns the form of an instruction on an immediate of 32 bits for one that fits in 8 bits.
+pub(super) fn in_few_bytes(code: Code, value: i32) -> Code {
+    match code {
+        _ if i8::try_from(value).is_err() => code,
+        Code::Add_rm32_imm32 => Code::Add_rm32_imm8,
+        Code::Sub_rm32_imm32 => Code::Sub_rm32_imm8,
+        Code::And_rm32_imm32 => Code::And_rm32_imm8,
+        Code::Or_rm32_imm32 => Code::Or_rm32_imm8,
+        Code::Xor_rm32_imm32 => Code::Xor_rm32_imm8,
+        Code::Cmp_rm32_imm32 => Code::Cmp_rm32_imm8,
+        _ => code,
+    }
+}
+
 impl Emitter<'_> {
     pub(super) fn scalar_source(&self, reg: Reg) -> ScalarSource {
         if let Some(bits) = self.immediates.get(&reg) {
@@ -88,7 +102,7 @@ impl Emitter<'_> {
         match self.scalar_source(b) {
             ScalarSource::Register(b) => self.assembler.two(code, low(to), low(b)),
             ScalarSource::Memory(b) => self.assembler.two(code, low(to), b),
-            ScalarSource::Immediate(b) => self.assembler.two(immediate, low(to), b),
+            ScalarSource::Immediate(b) => self.assembler.two(in_few_bytes(immediate, b), low(to), b),
         }
     }
 
@@ -106,10 +120,29 @@ impl Emitter<'_> {
                 return self.finish_scalar(to, SCRATCH[0]);
             }
             ScalarOp2::Mul => {
-                let b = self.scalar(b, SCRATCH[1])?;
-                self.load_into(SCRATCH[0], a)?;
-                self.assembler.two(Code::Imul_r32_rm32, low(SCRATCH[0]), low(b))?;
-                return self.finish_scalar(to, SCRATCH[0]);
+                let target = self.target_scalar(to);
+                let (a, b) = if self.immediate(a).is_some() { (b, a) } else { (a, b) };
+                if let Some(factor) = self.immediate(b) {
+                    let a = self.scalar(a, SCRATCH[0])?;
+                    self.multiply_by(target, a, factor)?;
+                } else if self.scalar_register(b) == Some(target) {
+                    self.with_source([Code::Imul_r32_rm32, Code::INVALID], target, a)?;
+                } else {
+                    self.load_into(target, a)?;
+                    self.with_source([Code::Imul_r32_rm32, Code::INVALID], target, b)?;
+                }
+                return self.finish_scalar(to, target);
+            }
+            ScalarOp2::Shl | ScalarOp2::Shr | ScalarOp2::Sar if self.immediate(b).is_some() => {
+                let code = match op {
+                    ScalarOp2::Shl => Code::Shl_rm32_imm8,
+                    ScalarOp2::Shr => Code::Shr_rm32_imm8,
+                    _ => Code::Sar_rm32_imm8,
+                };
+                let (target, by) = (self.target_scalar(to), self.immediate(b)?);
+                self.load_into(target, a)?;
+                self.assembler.two(code, low(target), by & 31)?;
+                return self.finish_scalar(to, target);
             }
             ScalarOp2::Shl | ScalarOp2::Shr | ScalarOp2::Sar => {
                 let code = match op {
@@ -139,12 +172,53 @@ impl Emitter<'_> {
             }
         };
         let target = self.target_scalar(to);
+        if let Some(sum) = self.sum(op, a, b)
+            && self.scalar_register(a) != Some(target)
+        {
+            self.assembler.two(Code::Lea_r32_m, low(target), sum)?;
+            return self.finish_scalar(to, target);
+        }
         // The target may be the second operand's register.
         let is_clobbered = matches!(self.scalar_source(b), ScalarSource::Register(b) if b == target);
         let work = if is_clobbered && self.scalar_register(a) != Some(target) { SCRATCH[0] } else { target };
         self.load_into(work, a)?;
         self.with_source(simple, work, b)?;
         self.finish_scalar(to, work)
+    }
+
+    /// Returns a sum or difference as an address, if it can be one.
+    fn sum(&self, op: ScalarOp2, a: Reg, b: Reg) -> Option<MemoryOperand> {
+        let first = self.scalar_register(a)?;
+        match (op, self.scalar_source(b)) {
+            (ScalarOp2::Add, ScalarSource::Register(second)) => {
+                Some(MemoryOperand::with_base_index_scale(first, second, 1))
+            }
+            (ScalarOp2::Add, ScalarSource::Immediate(bits)) => {
+                Some(MemoryOperand::with_base_displ(first, bits.into()))
+            }
+            (ScalarOp2::Sub, ScalarSource::Immediate(bits)) => {
+                Some(MemoryOperand::with_base_displ(first, bits.wrapping_neg().into()))
+            }
+            _ => None,
+        }
+    }
+
+    fn immediate(&self, reg: Reg) -> Option<i32> {
+        if let ScalarSource::Immediate(value) = self.scalar_source(reg) { Some(value) } else { None }
+    }
+
+    /// Multiplies a register by a constant.
+    fn multiply_by(&mut self, to: Register, a: Register, factor: i32) -> Option<()> {
+        if !factor.cast_unsigned().is_power_of_two() {
+            return self.assembler.two_with(Code::Imul_r32_rm32_imm32, low(to), low(a), factor);
+        }
+        if to != a {
+            self.assembler.two(Code::Mov_r32_rm32, low(to), low(a))?;
+        }
+        if factor == 1 {
+            return Some(());
+        }
+        self.assembler.two(Code::Shl_rm32_imm8, low(to), factor.trailing_zeros() as i32)
     }
 
     fn scalar_register(&self, reg: Reg) -> Option<Register> {
@@ -286,7 +360,7 @@ impl Emitter<'_> {
     pub(super) fn count_down(&mut self, left: Reg, by: u32, to: Label) -> Option<()> {
         let target = self.target_scalar(left);
         self.load_into(target, left)?;
-        self.assembler.two(Code::Sub_rm32_imm32, low(target), by as i32)?;
+        self.assembler.two(in_few_bytes(Code::Sub_rm32_imm32, by as i32), low(target), by as i32)?;
         // Moves do not change the flags.
         self.finish_scalar(left, target)?;
         self.assembler.jump(Code::Ja_rel32_64, to.0 as usize)
