@@ -7,6 +7,7 @@ mod plain;
 mod product;
 mod special;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use fulgurite::spec::eval::{self, Components};
@@ -25,7 +26,7 @@ pub struct Step {
     /// Name of the kernel, and of the foreign module that it is compared with.
     pub name: &'static str,
     /// Text of the kernel.
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
     /// Indices of the problem's buffers that it binds.
     pub buffers: Vec<usize>,
     /// Its parameters.
@@ -143,7 +144,7 @@ pub fn problem(name: &str, scale: Scale) -> Option<Problem> {
 /// # Errors
 /// The first problem in the text.
 pub fn kernel(step: &Step) -> Result<Arc<VerifiedKernel>, fulgurite::Error> {
-    fulgurite::parse(step.text)
+    fulgurite::parse(&step.text)
 }
 
 macro_rules! text {
@@ -151,7 +152,7 @@ macro_rules! text {
         text!("/../examples/kernels/", $name)
     };
     ($folder:literal, $name:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), $folder, $name, ".fg"))
+        std::borrow::Cow::Borrowed(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), $folder, $name, ".fg")))
     };
 }
 use text;

@@ -9,8 +9,11 @@ mod finance;
 mod grids;
 mod product;
 
+use fulgurite::kernels::family;
+use fulgurite::{DeviceSnapshot, Error, autotune, ir};
+
 use super::integers::{scan_lookback, scan_passes};
-use super::{Problem, Scale, matmul_f32, saxpy, transpose};
+use super::{Problem, Scale, Step, matmul_f32, saxpy, transpose};
 use bodies::{n_body, plain_n_body};
 use counts::{
     byte_histogram, compaction, histogram, plain_byte_histogram, plain_compaction, plain_histogram,
@@ -37,6 +40,8 @@ pub struct Rival {
     pub name: &'static str,
     /// Name of the peer.
     pub peer: &'static str,
+    /// The family of the kernel library whose kernel runs instead of the problem's own.
+    pub family: Option<&'static str>,
     /// Problem size for each scale.
     sizes: [u32; 4],
     make: fn(u32) -> (Problem, Box<dyn Plain>),
@@ -52,12 +57,36 @@ impl Rival {
     pub fn make(&self, scale: Scale) -> (Problem, Box<dyn Plain>) {
         (self.make)(scale.pick(self.sizes))
     }
+
+    /// Has a problem of [`Rival::make`] use the family's kernel, if there is one, in the configuration that the family chooses
+    /// for a device.
+    ///
+    /// # Errors
+    /// The family has no configuration for the device.
+    pub fn choose(&self, problem: &mut Problem, scale: Scale, device: &DeviceSnapshot) -> Result<(), Error> {
+        let Some(family) = self.family.and_then(family) else { return Ok(()) };
+        let instance = family.instance(device, &scale.pick(self.sizes).to_string())?;
+        let plan = instance.candidates[instance.heuristic].plan()?;
+        let step = |step: &autotune::Step| Step {
+            name: family.id,
+            text: ir::text::print(&step.kernel).into(),
+            // The arguments of the family are the buffers of the problem, in order.
+            buffers: (0..step.buffers.len()).collect(),
+            params: step.params.clone(),
+            options: step.options.clone(),
+        };
+        problem.steps = plan.steps.iter().map(step).collect();
+        Ok(())
+    }
 }
 
 /// Returns all of them.
 pub fn rivals() -> [Rival; 18] {
-    let rival = |name, peer, sizes, make| Rival { name, peer, sizes, make };
-    let product: fn(u32) -> _ = |side| with(matmul_f32(side, side, side), plain_matmul);
+    let rival = |name, peer, sizes, make| Rival { name, peer, family: None, sizes, make };
+    let product = |name, sizes| Rival {
+        family: Some("matmul_f32"),
+        ..rival(name, "matrixmultiply", sizes, |side| with(matmul_f32(side, side, side), plain_matmul))
+    };
     [
         rival("saxpy", "rayon", [1000, 1 << 20, 1 << 24, 1 << 26], |count| with(saxpy(count), plain_saxpy)),
         rival("chain", "rayon", [1000, 1 << 18, 1 << 24, 1 << 26], |count| with(chain(count), plain_chain)),
@@ -67,8 +96,8 @@ pub fn rivals() -> [Rival; 18] {
         }),
         rival("box blur", "rayon", [32, 512, 2048, 8192], |side| with(box_blur(side), plain_box_blur)),
         rival("heat", "rayon", [40, 512, 2048, 8192], |side| with(heat(side), plain_heat)),
-        rival("matmul", "matrixmultiply", [128, 128, 512, 2048], product),
-        rival("large matmul", "matrixmultiply", [128, 256, 1024, 4096], product),
+        product("matmul", [128, 128, 512, 2048]),
+        product("large matmul", [128, 256, 1024, 4096]),
         rival("histogram", "rayon", [4096, 1 << 18, 1 << 24, 1 << 26], |count| {
             with(histogram(count), plain_histogram)
         }),

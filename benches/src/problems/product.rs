@@ -1,5 +1,7 @@
 //! Problems of matrix multiplication.
 
+use std::borrow::Cow;
+
 use fulgurite::{DeviceSnapshot, LaunchOptions, ScalarType};
 use fulgurite_conformance::special::{is_sum_of_products, sum_of_products};
 use half::f16;
@@ -49,7 +51,7 @@ pub(super) fn matmul_f16_of(sizes: [u32; 3], a: Vec<f16>, b: Vec<f16>) -> Proble
 fn product<T: Copy + Into<f64> + 'static>(
     name: &'static str,
     ty: ScalarType,
-    text: &'static str,
+    text: Cow<'static, str>,
     [m, n, k]: [u32; 3],
     [a_bytes, b_bytes]: [Vec<u8>; 2],
     [a, b]: [Vec<T>; 2],

@@ -24,7 +24,8 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
 }
 
 fn measure(session: &mut Session<'_>, target: &Target, rival: &Rival, scale: Scale) -> anyhow::Result<()> {
-    let (problem, mut plain) = rival.make(scale);
+    let (mut problem, mut plain) = rival.make(scale);
+    rival.choose(&mut problem, scale, target.backend.snapshot())?;
     plain.run();
     (problem.check)(&plain.buffers(), target.backend.snapshot())
         .map_err(|wrong| anyhow!("wrong: {wrong}"))

@@ -14,6 +14,11 @@ pub(crate) fn verified(built: Result<Kernel, Diagnostics>) -> Result<Arc<Verifie
     Ok(Arc::new(kernel.map_err(Error::Invalid)?))
 }
 
+/// Returns whether kernels run as code of the host's processors, with an invocation in each lane of a vector.
+pub(crate) fn is_host(device: &DeviceSnapshot) -> bool {
+    device.backend == "cpu"
+}
+
 /// Returns whether a workgroup size and its shared memory are within a device's limits.
 pub(crate) fn fits(device: &DeviceSnapshot, size: [u32; 3], shared_bytes: u32) -> bool {
     let limits = &device.limits;

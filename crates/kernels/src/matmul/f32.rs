@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::side::{Shape, Side};
 use super::{arguments, check, most_exact, require_sizes, work};
-use crate::build::{fits, fits_grid, params, verified};
+use crate::build::{fits, fits_grid, is_host, params, verified};
 use crate::numbers::{Random, bytes};
 use crate::problem::Product;
 
@@ -139,7 +139,22 @@ impl Family for MatmulF32 {
             let [x, y, _] = config.grid(problem);
             config.tile_m > 64 && x * y < 64
         };
-        let wanted = [config(128, 16, 8, 4), config(64, 16, 8, 4), config(32, 16, 4, 4)];
+        // On the host, a vector of invocations has a register for each number of one invocation, of which there are few; tiles
+        // are in the cache, and nothing loads while something else is multiplied.
+        let on_host = |tile, rows| MatmulF32Config {
+            tile_m: tile,
+            tile_n: tile,
+            depth: 32,
+            rows,
+            columns: 4,
+            staging: 1,
+            unroll: 1,
+        };
+        let wanted = if is_host(device) {
+            [on_host(128, 8), on_host(64, 4), on_host(32, 4)]
+        } else {
+            [config(128, 16, 8, 4), config(64, 16, 8, 4), config(32, 16, 4, 4)]
+        };
         let valid = wanted.into_iter().find(|config| config.is_valid(device, problem) && !few(config));
         valid.unwrap_or_else(|| self.space(device, problem).first().copied().unwrap_or(config(16, 16, 4, 1)))
     }
