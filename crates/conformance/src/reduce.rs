@@ -153,7 +153,7 @@ impl Search<'_> {
             let mut end = self.listed().len();
             while end > 0 {
                 let listed = self.listed();
-                // Of what is in front of the part that was removed last, less may be left.
+                // Removing the last part may have removed instructions before it, too.
                 end = end.min(listed.len());
                 let start = end.saturating_sub(part);
                 let removed = bounding::removable(&self.kernel, &listed[start..end]);

@@ -109,34 +109,6 @@ impl Rows {
     }
 }
 
-/// Returns whether an instruction without nested blocks may be executed again from the start of its block on.
-fn is_repeatable(kind: &InstKind) -> bool {
-    match kind {
-        InstKind::Scalar { .. }
-        | InstKind::VecShuffle { .. }
-        | InstKind::Id { .. }
-        | InstKind::Len { .. }
-        | InstKind::Load { .. }
-        | InstKind::Subgroup { .. } => true,
-        InstKind::Store { .. }
-        | InstKind::Atomic { .. }
-        | InstKind::Fence { .. }
-        | InstKind::Barrier { .. }
-        | InstKind::SubgroupBarrier { .. }
-        | InstKind::WorkgroupBroadcast { .. }
-        | InstKind::CoopLoad { .. }
-        | InstKind::CoopStore { .. }
-        | InstKind::CoopFill { .. }
-        | InstKind::CoopMulAdd { .. }
-        | InstKind::CoopConvert { .. }
-        | InstKind::Trap { .. }
-        | InstKind::If { .. }
-        | InstKind::For { .. }
-        | InstKind::Region { .. }
-        | InstKind::While { .. } => false,
-    }
-}
-
 /// Returns the number of words that a component takes in registers.
 fn component_words(ty: ScalarType) -> u32 {
     match ty {
@@ -568,7 +540,8 @@ impl Lowering<'_> {
         if let Some(control) = inst.kind.control() {
             return self.control(id, control, &inst.results);
         }
-        if !is_repeatable(&inst.kind) {
+        // Pure instructions and these may be repeated.
+        if !matches!(inst.kind, InstKind::Load { .. } | InstKind::Subgroup { .. }) {
             self.fallback = None;
         }
         match inst.kind {

@@ -25,12 +25,11 @@
 //! - Generated code does not unwind, and neither does the poll function that it calls.
 
 use std::io;
-use std::ops::Range;
 use std::ptr::{self, NonNull};
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
-use super::program::{Class, Input, MergeOp};
+use super::program::{Class, Input, MergeOp, Stored};
 use super::x64::{CONTROL, FIXED, FrameLayout, MERGE_OPS, Machine, POLLS, offset};
 use crate::memory::NativeBuffer;
 use crate::poll::{Poll, Stopped};
@@ -107,10 +106,10 @@ impl Drop for Mapping {
 pub(crate) struct Function {
     mapping: Mapping,
     layout: FrameLayout,
-    /// The places of the inputs in the frame. Those that each part of a launch sets anew come last.
+    /// The places of the inputs in the frame, in the order of [`Stored`].
     inputs: Vec<(usize, Class, Input)>,
-    /// The number of the others.
-    fixed: usize,
+    /// The number of inputs that are bound, and of those that are bound or launched.
+    ends: [usize; 2],
 }
 
 impl Function {
@@ -120,9 +119,10 @@ impl Function {
     /// The operating system's error.
     pub(crate) fn new(machine: Machine) -> io::Result<Self> {
         let Machine { code, layout, mut inputs } = machine;
-        inputs.sort_by_key(|(_, _, input)| input.is_placed());
-        let fixed = inputs.partition_point(|(_, _, input)| !input.is_placed());
-        Ok(Self { mapping: Mapping::new(&code)?, layout, inputs, fixed })
+        inputs.sort_by_key(|(_, _, input)| input.stored());
+        let ends = [Stored::Bound, Stored::Launched]
+            .map(|stored| inputs.partition_point(|(_, _, input)| input.stored() <= stored));
+        Ok(Self { mapping: Mapping::new(&code)?, layout, inputs, ends })
     }
 
     /// Returns the size of a frame in bytes.
@@ -155,6 +155,16 @@ impl Function {
         Some(frame)
     }
 
+    /// Returns the places of the inputs that are stored at a time.
+    fn inputs(&self, stored: Stored) -> &[(usize, Class, Input)] {
+        let [bound, launched] = self.ends;
+        match stored {
+            Stored::Bound => &self.inputs[..bound],
+            Stored::Launched => &self.inputs[bound..launched],
+            Stored::Placed => &self.inputs[launched..],
+        }
+    }
+
     fn set(&self, frame: &mut Frame, at: usize, class: Class, input: Input, value: u64) {
         match (class, input) {
             (_, Input::LaneNumbers) => frame.set_vector(at, |lane| lane),
@@ -170,7 +180,7 @@ impl Function {
         frame.lines.resize(count, Line([0; 8]));
         let code = self.mapping.start.as_ptr() as usize;
         let has_constants = std::mem::replace(&mut frame.code, code) == code;
-        for (at, class, input) in &self.inputs {
+        for (at, class, input) in self.inputs(Stored::Bound) {
             let words = |binding: usize| buffers.get(binding).map_or(&[][..], |buffer| buffer.words);
             let bytes = |binding: usize| {
                 buffers.get(binding).map_or(0, |buffer| buffer.bytes.min(4 * buffer.words.len() as u64))
@@ -209,22 +219,13 @@ pub(crate) struct Callable<'f> {
 }
 
 impl Callable<'_> {
-    /// Stores the inputs that are the same for the whole launch, but for those that are stored when the frame is bound.
-    pub(crate) fn set_fixed(&mut self, value: impl Fn(Input) -> Option<u64>) {
-        self.set(0..self.function.fixed, value);
-    }
-
-    /// Stores the inputs that depend on which part of a launch is run.
-    pub(crate) fn place(&mut self, value: impl Fn(Input) -> Option<u64>) {
-        self.set(self.function.fixed..self.function.inputs.len(), value);
-    }
-
-    fn set(&mut self, inputs: Range<usize>, value: impl Fn(Input) -> Option<u64>) {
-        let is_bound = |input| {
-            matches!(input, Input::Pointer(_) | Input::Area(_) | Input::Len { .. } | Input::Whole { .. })
-        };
-        for (at, class, input) in &self.function.inputs[inputs] {
-            if let Some(value) = value(*input).filter(|_| !is_bound(*input)) {
+    /// Stores the inputs of a launch or of a part of it; not those that are stored when the frame is bound.
+    pub(crate) fn set_inputs(&mut self, stored: Stored, value: impl Fn(Input) -> Option<u64>) {
+        if stored == Stored::Bound {
+            return;
+        }
+        for (at, class, input) in self.function.inputs(stored) {
+            if let Some(value) = value(*input) {
                 self.function.set(self.frame, *at, *class, *input, value);
             }
         }

@@ -89,25 +89,35 @@ pub(crate) enum Input {
     LaneNumbers,
 }
 
+/// When an input is stored in a frame, in the order in which it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stored {
+    /// When the frame is bound to code and buffers.
+    Bound,
+    /// When a launch begins.
+    Launched,
+    /// Before each part of a launch.
+    Placed,
+}
+
 impl Input {
-    /// Returns whether the contents depend on which part of a launch is run.
-    pub(crate) fn is_placed(self) -> bool {
+    /// Returns when the input is stored.
+    pub(crate) fn stored(self) -> Stored {
         match self {
+            Self::Pointer(_)
+            | Self::Area(_)
+            | Self::Len { .. }
+            | Self::Whole { .. }
+            | Self::Constant(_)
+            | Self::LaneNumbers => Stored::Bound,
+            Self::Param { .. } | Self::NumWorkgroups(_) => Stored::Launched,
             Self::Begin
             | Self::End
             | Self::GroupBegin
             | Self::GlobalId(_)
             | Self::LocalId(_)
             | Self::WorkgroupId(_)
-            | Self::LocalIndex => true,
-            Self::Pointer(_)
-            | Self::Area(_)
-            | Self::Len { .. }
-            | Self::Whole { .. }
-            | Self::Param { .. }
-            | Self::NumWorkgroups(_)
-            | Self::Constant(_)
-            | Self::LaneNumbers => false,
+            | Self::LocalIndex => Stored::Placed,
         }
     }
 }

@@ -10,7 +10,7 @@ use fulgurite_ir::{Inst, InstKind, VerifiedKernel};
 
 use super::lower::Rows;
 use super::memory_map::{Frame, Function};
-use super::program::Input;
+use super::program::{Input, Stored};
 use super::tally::{Copied, Tally};
 use super::x64::Machine;
 use crate::memory::NativeBuffer;
@@ -201,7 +201,7 @@ impl Running<'_> {
             copy.stand_in(buffers.to_mut());
         }
         let mut callable = function.bind(&mut frame, &buffers);
-        callable.set_fixed(|input| self.fixed(input));
+        callable.set_inputs(Stored::Launched, |input| self.fixed(input));
         let row = match self.native.rows {
             Rows::WholeWorkgroups => self.native.kernel.workgroup_invocations().into(),
             Rows::Grid | Rows::Workgroup => self.division.row,
@@ -216,7 +216,7 @@ impl Running<'_> {
                 if poll.count_many(polls).is_err() {
                     return Ok(());
                 }
-                self.place(unit, |value| callable.place(value));
+                self.place(unit, |value| callable.set_inputs(Stored::Placed, value));
                 if callable.call(&mut poll).is_err() {
                     return Ok(());
                 }

@@ -16,7 +16,7 @@ use super::bounding::yields;
 pub(super) enum Place {
     /// An operand of an instruction, by its position among those that [`InstKind::change_operands`] calls with.
     Operand(InstId, usize),
-    /// What a block yields, by position.
+    /// A value that a block yields, by its position.
     Yield(BlockId, usize),
 }
 

@@ -154,7 +154,7 @@ impl Lowering<'_> {
     /// Stores consecutive words, of which each lane has one from each of two or four vectors, from the one at `first` on.
     pub(super) fn store_zipped(&mut self, memory: Memory, first: Reg, from: &[Reg]) {
         let words = self.words(memory, first, 0);
-        // What is stored as it was loaded is not taken apart.
+        // Elements that are stored unchanged are stored from the rows that they were loaded as.
         let rows = self.unzipped.get(from).cloned().unwrap_or_else(|| self.zip(from));
         for (position, from) in rows.into_iter().enumerate() {
             let offset = words.offset + position as i32 * 4 * self.lanes as i32;

@@ -52,7 +52,7 @@ impl Rounds {
     }
 }
 
-/// How much an integer grows from invocation to invocation along x, and with the counter of a loop.
+/// The coefficients of an integer that is linear in the invocation's position along x and in the counter of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Form {
     lane: u64,

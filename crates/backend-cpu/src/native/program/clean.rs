@@ -112,8 +112,8 @@ impl Program {
                     break;
                 }
             }
-            if let Some(write) = origin.and_then(|position| self.steps[position].write_mut()) {
-                *write = to;
+            if let Some(position) = origin {
+                self.steps[position] = self.steps[position].computing(to);
                 // A move to itself, which is removed below.
                 self.steps[at] = Step::Move { to, from: to };
             }

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::uses::Access;
 use super::{Program, Reg, Step};
 
 impl Program {
     /// Computes each result once in code without labels.
     pub(crate) fn common(&mut self) {
-        let mut writes = vec![0u32; self.classes.len()];
-        self.steps.iter().filter_map(|step| step.uses().write).for_each(|reg| writes[reg.index()] += 1);
+        let writes = self.writes();
         let mut same: Vec<Option<Reg>> = vec![None; self.classes.len()];
         // The results of steps, which are given without their targets, and the steps that read each register that is written
         // more than once.
@@ -17,13 +15,7 @@ impl Program {
         let mut readers: HashMap<Reg, Vec<Step>> = HashMap::new();
         let mut kept = Vec::with_capacity(self.steps.len());
         for mut step in std::mem::take(&mut self.steps) {
-            step.registers_mut(&mut |reg, access| {
-                if access == Access::Read
-                    && let Some(first) = same[reg.index()]
-                {
-                    *reg = first;
-                }
-            });
+            step.replace_reads(&same);
             // Code may get to a label without what is before it, and to code that rarely runs and what follows it.
             if matches!(step, Step::Bind(_) | Step::Cold | Step::EndCold) {
                 known.clear();
@@ -49,17 +41,5 @@ impl Program {
             kept.push(step);
         }
         self.steps = kept;
-    }
-}
-
-impl Step {
-    /// Returns the step with another target.
-    fn computing(mut self, target: Reg) -> Self {
-        self.registers_mut(&mut |reg, access| {
-            if access == Access::Write {
-                *reg = target;
-            }
-        });
-        self
     }
 }

@@ -1,9 +1,8 @@
 //! Evaluation of scalar steps whose operands are constants, and removal of those that return an operand.
 
-use super::uses::Access;
 use super::{Class, Input, Kind, Program, Reg, Relation, ScalarOp2, Step};
 
-/// What is known of the registers, by number.
+/// Facts about the registers, by their numbers.
 struct Known {
     /// The number of steps that write the register.
     writes: Vec<u32>,
@@ -18,14 +17,13 @@ struct Known {
 impl Known {
     fn of(program: &Program) -> Self {
         let count = program.classes.len();
-        let (mut writes, mut is_wide) = (vec![0; count], vec![false; count]);
+        let mut is_wide = vec![false; count];
         for (reg, input) in &program.inputs {
             is_wide[reg.index()] =
                 matches!(input, Input::Begin | Input::End | Input::Pointer(_) | Input::Area(_));
         }
         for step in &program.steps {
             let Some(to) = step.uses().write else { continue };
-            writes[to.index()] += 1;
             is_wide[to.index()] |= matches!(
                 step,
                 Step::AddWide { .. }
@@ -35,7 +33,7 @@ impl Known {
                     | Step::Scalar { op: ScalarOp2::AddWide, .. }
             );
         }
-        Self { writes, same: vec![None; count], sums: vec![None; count], is_wide }
+        Self { writes: program.writes(), same: vec![None; count], sums: vec![None; count], is_wide }
     }
 
     /// Returns whether the register is written at most once. Constants that are created meanwhile have no entries.
@@ -118,13 +116,7 @@ impl Program {
         let mut known = Known::of(self);
         let steps = std::mem::take(&mut self.steps);
         for mut step in steps {
-            step.registers_mut(&mut |reg, access| {
-                if access == Access::Read
-                    && let Some(Some(same)) = known.same.get(reg.index())
-                {
-                    *reg = *same;
-                }
-            });
+            step.replace_reads(&known.same);
             let Some(to) = step.uses().write else {
                 self.steps.extend(self.decided(step));
                 continue;

@@ -14,9 +14,7 @@ impl Program {
     /// Moves steps to before the loops that do not change their results, from the innermost loops on. Code that rarely runs
     /// stays.
     pub(crate) fn hoist(&mut self) {
-        let mut writes = vec![0u32; self.classes.len()];
-        let written = self.steps.iter().filter_map(|step| step.uses().write);
-        written.for_each(|reg| writes[reg.index()] += 1);
+        let writes = self.writes();
         // The steps of open loops, from the outermost one on; those of the program come first.
         let mut open: Vec<Vec<Step>> = vec![Vec::new()];
         // Marks the registers that a loop writes, by the number of the loop.

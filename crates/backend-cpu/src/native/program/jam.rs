@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 
-use super::uses::Access;
 use super::{Class, Label, Program, Reg, Step};
 
 /// The maximum number of steps of all vectors together.
@@ -44,6 +43,11 @@ impl Varying {
     fn is_read_by(&self, step: &Step) -> bool {
         step.uses().reads.into_iter().flatten().any(|reg| self.has(reg))
     }
+
+    /// Returns whether each vector has a step of its own.
+    fn is_accessed_by(&self, step: &Step) -> bool {
+        self.is_read_by(step) || step.uses().write.is_some_and(|to| self.has(to))
+    }
 }
 
 impl Program {
@@ -59,21 +63,20 @@ impl Program {
     ) -> Option<(u32, Vec<Step>)> {
         let body = &self.read(body);
         let varying = Varying::of(self, body, x);
-        let is_common = |step: &Step| !varying.is_read_by(step);
         let goes_the_same_way = body.iter().all(|step| match step {
             Step::Branch { .. }
             | Step::BranchWide { .. }
             | Step::CountDown { .. }
             | Step::BranchNone { .. }
             | Step::BranchAny { .. }
-            | Step::BranchNotAll { .. } => is_common(step),
+            | Step::BranchNotAll { .. } => !varying.is_read_by(step),
             Step::Atomic { .. } | Step::UpdateRow { .. } | Step::Cold | Step::Return => false,
             _ => true,
         });
         if !goes_the_same_way || !body.contains(&Step::LoopBegin) {
             return None;
         }
-        let of_each = body.iter().filter(|step| !is_common(step)).count();
+        let of_each = body.iter().filter(|step| varying.is_accessed_by(step)).count();
         let factor = FACTORS.into_iter().find(|factor| {
             body.len() + of_each * (*factor as usize - 1) <= MOST_STEPS
                 && self.most_live(body, &varying, *factor) <= vectors
@@ -178,23 +181,19 @@ impl Program {
             }
         }
         for step in body {
-            let copies = if varying.is_read_by(step) || step.uses().write.is_some_and(|to| varying.has(to)) {
-                factor as usize
-            } else {
-                1
-            };
+            let copies = if varying.is_accessed_by(step) { factor as usize } else { 1 };
             for names in &names[..copies] {
                 let mut copy = *step;
-                copy.registers_mut(&mut |reg, _: Access| {
+                copy.registers_mut(|reg, _| {
                     if let Some(Some(name)) = names.get(reg.index()) {
                         *reg = *name;
                     }
                 });
-                copy.labels_mut(|label| {
-                    if let Some((_, own)) = labels.iter().find(|(given, _)| given == label) {
-                        *label = *own;
-                    }
-                });
+                if let Some(label) = copy.label_mut()
+                    && let Some((_, own)) = labels.iter().find(|(given, _)| given == label)
+                {
+                    *label = *own;
+                }
                 steps.push(copy);
             }
         }

@@ -31,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The contents of each buffer after a launch, with one NaN for all, or the code of the error.
 pub type Results = Result<Vec<Vec<u8>>, Code>;
 
-/// What a random kernel is launched on, by the names of its declarations, of which it may lack some.
+/// The buffers and parameters of a launch of a random kernel, by name. A reduced kernel may lack some of the declarations.
 #[derive(Clone, Debug)]
 pub struct Inputs {
     pub(super) workgroups: u32,

@@ -24,7 +24,7 @@ pub type Find<'f> = dyn FnMut(&dyn hal::Device, &Arc<VerifiedKernel>, &Inputs) -
 pub struct Wrong {
     /// The kernel.
     pub kernel: Arc<VerifiedKernel>,
-    /// What it is launched on.
+    /// The arguments of its launch.
     pub inputs: Inputs,
     /// The reference's results.
     pub expected: Results,
