@@ -1,4 +1,6 @@
-//! How the buffers and parameters of an imported kernel correspond to bindings of WGSL.
+//! Options of an import, and how the buffers and parameters of a kernel correspond to bindings of WGSL.
+
+use std::collections::BTreeMap;
 
 use fulgurite_ir::Access;
 use fulgurite_spec::eval::{self, Components};
@@ -13,6 +15,18 @@ pub enum Uniforms {
     Parameters,
     /// Always a read-only buffer.
     Buffers,
+}
+
+/// What to import, and how.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Name of the only entry point to import; `None` for all compute entry points.
+    pub entry: Option<String>,
+    /// Values of `override` declarations, by name, or by the number in `@id` for those that have one. Others take
+    /// their default.
+    pub overrides: BTreeMap<String, f64>,
+    /// The form of `var<uniform>`.
+    pub uniforms: Uniforms,
 }
 
 /// A bound variable of the shader, and the arguments of the kernel that it becomes.

@@ -1,15 +1,13 @@
-//! Parses and validates WGSL, and gives overrides their values.
+//! Parses and validates WGSL.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use fulgurite_spec::{Code, Diagnostic, Location};
-use naga::back::pipeline_constants::{PipelineConstantError, process_overrides};
 use naga::front::wgsl::{Frontend, ParseError};
 use naga::valid::{
-    Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationError, ValidationFlags, Validator,
+    Capabilities, FunctionError, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationError, ValidationFlags, Validator,
 };
-use naga::{Module, ShaderStage, WithSpan};
+use naga::{Module, WithSpan};
 
 use crate::refusal::{Refusal, Res, Source};
 
@@ -59,6 +57,14 @@ fn not_wgsl(source: &Source<'_>, error: &ParseError) -> Refusal {
 fn not_valid(source: &Source<'_>, error: &WithSpan<ValidationError>) -> Refusal {
     let mut spans = error.spans();
     let at = spans.next().map_or(Location::Unknown, |(span, _)| source.place(*span));
+    if let ValidationError::Function {
+        source: FunctionError::InvalidArgumentPointerSpace { name, .. }, ..
+    } = error.as_inner()
+    {
+        let what = format!("argument `{name}` is a pointer to memory that others share");
+        let fix = "Pass an index, and access the buffer or workgroup variable itself in the function.";
+        return crate::refusal::unsupported(at, what, fix);
+    }
     let mut message = one_line(&error.as_inner().to_string());
     let mut cause = std::error::Error::source(error.as_inner());
     while let Some(inner) = cause {
@@ -104,59 +110,6 @@ pub(crate) fn check_overrides(parsed: &Parsed, values: &BTreeMap<String, f64>) -
     };
     let message = format!("the shader declares no override `{unknown}`");
     Err(Box::new(Diagnostic::new(Code::BadWgslOverride, Location::Unknown, message).with_fix(fix)))
-}
-
-/// Returns the module with one entry point and without overrides.
-///
-/// # Errors
-/// `FG1305` for a missing or unusable value.
-pub(crate) fn specialize<'a>(
-    source: &Source<'_>,
-    parsed: &'a Parsed,
-    entry: &str,
-    values: &BTreeMap<String, f64>,
-) -> Res<(Cow<'a, Module>, Cow<'a, ModuleInfo>)> {
-    let constants = values.iter().map(|(name, value)| (name.clone(), *value)).collect();
-    let stage = ShaderStage::Compute;
-    process_overrides(&parsed.module, &parsed.info, Some((stage, entry)), &constants)
-        .map_err(|error| bad_override(source, parsed, &error))
-}
-
-fn bad_override(source: &Source<'_>, parsed: &Parsed, error: &PipelineConstantError) -> Refusal {
-    let bad = |at, message: String, fix: &str| {
-        Box::new(Diagnostic::new(Code::BadWgslOverride, at, message).with_fix(fix))
-    };
-    match error {
-        PipelineConstantError::MissingValue(name) => {
-            let overrides = &parsed.module.overrides;
-            let declared = overrides.iter().find(|(_, o)| {
-                o.name.as_deref() == Some(name) || o.id.is_some_and(|id| id.to_string() == *name)
-            });
-            let at = declared.map_or(Location::Unknown, |(handle, _)| source.place(overrides.get_span(handle)));
-            let fix = format!("Give it a value, such as `--override {name}=1`, or a default in the shader.");
-            bad(at, format!("override `{name}` has no value"), &fix)
-        }
-        PipelineConstantError::NotFound(name) => {
-            let fix = "Give values to overrides that the shader declares.";
-            bad(Location::Unknown, format!("the shader declares no override `{name}`"), fix)
-        }
-        PipelineConstantError::SrcNeedsToBeFinite | PipelineConstantError::DstRangeTooSmall => bad(
-            Location::Unknown,
-            format!("value of an override does not fit its type: {}", one_line(&error.to_string())),
-            "Give a finite value in the range of the type.",
-        ),
-        PipelineConstantError::NegativeWorkgroupSize | PipelineConstantError::NegativeMeshOutputMax => bad(
-            Location::Unknown,
-            one_line(&error.to_string()),
-            "Give a value of at least 1.",
-        ),
-        PipelineConstantError::ConstantEvaluatorError(inner) => bad(
-            Location::Unknown,
-            format!("expression of overrides cannot be evaluated: {}", one_line(&inner.to_string())),
-            "Give values for which every constant expression is valid.",
-        ),
-        PipelineConstantError::ValidationError(inner) => not_valid(source, inner),
-    }
 }
 
 #[cfg(test)]

@@ -58,27 +58,13 @@ mod refusal;
 mod scan;
 mod types;
 
-use std::collections::BTreeMap;
-
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::{Code, Diagnostic, Diagnostics, Location};
 use naga::ShaderStage;
 
-pub use bindings::{Binding, Field, Resource, Uniforms};
+pub use bindings::{Binding, Field, ImportOptions, Resource, Uniforms};
 
 use refusal::{Refusal, Source};
-
-/// What to import, and how.
-#[derive(Clone, Debug, Default)]
-pub struct ImportOptions {
-    /// Name of the only entry point to import; `None` for all compute entry points.
-    pub entry: Option<String>,
-    /// Values of `override` declarations, by name, or by the number in `@id` for those that have one. Others take
-    /// their default.
-    pub overrides: BTreeMap<String, f64>,
-    /// The form of `var<uniform>`.
-    pub uniforms: Uniforms,
-}
 
 /// A kernel imported from an entry point.
 #[derive(Clone, Debug)]
@@ -153,14 +139,12 @@ fn import_entry(
     options: &ImportOptions,
 ) -> Result<Imported, Diagnostics> {
     let one = |problem: Refusal| Diagnostics::from(*problem);
-    // Only overrides of this module are passed on, which `check_overrides` has made sure of.
-    let (module, info) = front::specialize(source, parsed, entry, &options.overrides).map_err(one)?;
-    let position = module.entry_points.iter().position(|e| e.stage == ShaderStage::Compute && e.name == entry);
+    let entries = &parsed.module.entry_points;
+    let position = entries.iter().position(|e| e.stage == ShaderStage::Compute && e.name == entry);
     let Some(position) = position else {
         return Err(no_entry(Some(entry), &[]).into());
     };
-    let lowered =
-        lower::entry_point(source, &module, &info, position, options.uniforms).map_err(one)?;
+    let lowered = lower::entry_point(source, &parsed.module, &parsed.info, position, options).map_err(one)?;
     let kernel = fulgurite_ir::verify(compact::compact(lowered.kernel))?;
     Ok(Imported { kernel, entry: entry.to_owned(), bindings: lowered.bindings })
 }

@@ -13,11 +13,12 @@ mod loops;
 mod math;
 mod math_parts;
 mod matrix;
+mod overrides;
 mod place;
 mod storage;
 mod subgroup;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use fulgurite_ir::{Kernel, ValueId};
@@ -25,8 +26,7 @@ use fulgurite_spec::Location;
 use naga::valid::{FunctionInfo, ModuleInfo};
 use naga::{Expression, Function, GlobalVariable, Handle, LocalVariable, Module, Span};
 
-use crate::Binding;
-use crate::bindings::Uniforms;
+use crate::bindings::{Binding, ImportOptions};
 use crate::emit::Emit;
 use crate::names::Names;
 use crate::refusal::{Res, Source, too_large};
@@ -110,19 +110,20 @@ struct Lower<'m> {
     /// Local arrays that hold constant tables.
     tables: HashMap<Vec<ValueId>, fulgurite_ir::Memory>,
     bindings: Vec<Binding>,
+    overrides: &'m BTreeMap<String, f64>,
     depth: u32,
 }
 
 /// Lowers an entry point.
 ///
 /// # Errors
-/// `FG1302`, `FG1303` and `FG1306`, for the first construct that has no equivalent.
+/// `FG1302`, `FG1303`, `FG1305` and `FG1306`, for the first problem found.
 pub(crate) fn entry_point(
     source: &Source<'_>,
     module: &Module,
     info: &ModuleInfo,
     index: usize,
-    uniforms: Uniforms,
+    options: &ImportOptions,
 ) -> Res<Lowered> {
     let entry = &module.entry_points[index];
     let mut kernel = Kernel::empty(crate::names::ascii(&entry.name), entry.workgroup_size);
@@ -142,9 +143,11 @@ pub(crate) fn entry_point(
         reused: HashMap::new(),
         tables: HashMap::new(),
         bindings: Vec::new(),
+        overrides: &options.overrides,
         depth: 0,
     };
-    lower.declare_globals(info.get_entry_point(index), uniforms)?;
+    lower.set_workgroup(entry)?;
+    lower.declare_globals(info.get_entry_point(index), options.uniforms)?;
     lower.entry(&entry.function)?;
     Ok(Lowered { kernel: lower.emit.finish(), bindings: lower.bindings })
 }
@@ -183,7 +186,8 @@ impl<'m> Lower<'m> {
         if let Some(ty) = self.types.get(&handle) {
             return Ok(Rc::clone(ty));
         }
-        let ty = crate::types::convert(self.module, handle, self.emit.at)?;
+        let (module, at) = (self.module, self.emit.at);
+        let ty = crate::types::convert(module, handle, at, &mut |size| self.override_length(size))?;
         self.types.insert(handle, Rc::clone(&ty));
         Ok(ty)
     }

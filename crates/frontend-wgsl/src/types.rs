@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use fulgurite_spec::{Lanes, Location, ScalarType, Type};
-use naga::{ArraySize, Handle, Module, ScalarKind, TypeInner, VectorSize};
+use naga::{ArraySize, Handle, Module, Override, ScalarKind, TypeInner, VectorSize};
 
 use crate::refusal::{Res, resource, too_large, unsupported};
 
@@ -181,11 +181,17 @@ pub(crate) fn lanes(size: VectorSize) -> Lanes {
     }
 }
 
-/// Returns the tree of a type of the module. `at` is the place of the declaration that needs it.
+/// Returns the tree of a type of the module. `at` is the place of the declaration that needs it, and `length` returns the
+/// length of an array that an override states.
 ///
 /// # Errors
-/// `FG1302` and `FG1303` for types without an equivalent.
-pub(crate) fn convert(module: &Module, handle: Handle<naga::Type>, at: Location) -> Res<Rc<Ty>> {
+/// `FG1302` and `FG1303` for types without an equivalent, `FG1306` for one that is too large, and those of `length`.
+pub(crate) fn convert(
+    module: &Module,
+    handle: Handle<naga::Type>,
+    at: Location,
+    length: &mut dyn FnMut(Handle<Override>) -> Res<u32>,
+) -> Res<Rc<Ty>> {
     let ty = &module.types[handle];
     let leaf = |inner: naga::Scalar, lanes: Lanes, atomic: bool| {
         let scalar = scalar(inner).ok_or_else(|| {
@@ -206,15 +212,9 @@ pub(crate) fn convert(module: &Module, handle: Handle<naga::Type>, at: Location)
             let len = match size {
                 ArraySize::Constant(len) => Some(len.get()),
                 ArraySize::Dynamic => None,
-                ArraySize::Pending(_) => {
-                    return Err(unsupported(
-                        at,
-                        "array length depends on an override without a value",
-                        "Give the override a value.",
-                    ));
-                }
+                ArraySize::Pending(size) => Some(length(*size)?),
             };
-            let element = convert(module, *base, at)?;
+            let element = convert(module, *base, at, length)?;
             Ok(Rc::new(Ty::Array { element, len, stride: *stride, is_matrix: false }))
         }
         TypeInner::Struct { members, .. } => {
@@ -222,7 +222,7 @@ pub(crate) fn convert(module: &Module, handle: Handle<naga::Type>, at: Location)
                 Ok(Member {
                     name: crate::names::ascii(member.name.as_deref().unwrap_or(&format!("m{i}"))),
                     offset: member.offset,
-                    ty: convert(module, member.ty, at)?,
+                    ty: convert(module, member.ty, at, length)?,
                 })
             });
             let ty = Ty::Struct { members: members.collect::<Res<Vec<_>>>()? };

@@ -388,34 +388,13 @@ impl<'m> Lower<'m> {
     /// Returns the value of a constant expression of the module.
     pub(super) fn constant_expression(&mut self, handle: Handle<Expression>) -> Res<Value> {
         self.nested(|lower| {
-            let arena = &lower.module.global_expressions;
-            lower.constant_of(&arena[handle])
+            let module = lower.module;
+            let get = |lower: &mut Self, operand| lower.constant_expression(operand).map(Item::Value);
+            match lower.pure(&module.global_expressions[handle], &get)? {
+                Some(Item::Value(value)) => Ok(value),
+                Some(Item::Place(_)) | None => Err(internal(lower.emit.at, "constant expression of a variable")),
+            }
         })
-    }
-
-    fn constant_of(&mut self, expression: &Expression) -> Res<Value> {
-        match expression {
-            Expression::Literal(literal) => self.literal(*literal),
-            Expression::Constant(handle) => {
-                let init = self.module.constants[*handle].init;
-                self.constant_expression(init)
-            }
-            Expression::ZeroValue(ty) => {
-                let ty = self.ty(*ty)?;
-                self.zero_value(&ty)
-            }
-            Expression::Compose { ty, components } => {
-                let ty = self.ty(*ty)?;
-                let parts: Vec<Value> =
-                    components.iter().map(|part| self.constant_expression(*part)).collect::<Res<_>>()?;
-                self.compose(&ty, &parts)
-            }
-            Expression::Splat { size, value } => {
-                let value = self.constant_expression(*value)?;
-                self.splat_value(&value, crate::types::lanes(*size))
-            }
-            _ => Err(internal(self.emit.at, "constant expression that is not evaluated")),
-        }
     }
 }
 

@@ -38,11 +38,7 @@ impl Lower<'_> {
     pub(super) fn value(&mut self, handle: Handle<Expression>) -> Res<Value> {
         match self.item(handle)? {
             Item::Value(value) => Ok(value),
-            Item::Place(_) => Err(unsupported(
-                self.emit.at,
-                "a pointer is used as a value",
-                "Load what it points to, or pass the variable itself.",
-            )),
+            Item::Place(_) => Err(self.pointer_as_value()),
         }
     }
 
@@ -75,13 +71,63 @@ impl Lower<'_> {
 
     fn evaluate(&mut self, handle: Handle<Expression>) -> Res<Item> {
         let function = self.frame().function;
-        let value = match &function.expressions[handle] {
+        let expression = &function.expressions[handle];
+        if let Some(item) = self.pure(expression, &|lower: &mut Self, operand| lower.item(operand))? {
+            return Ok(item);
+        }
+        match expression {
+            Expression::FunctionArgument(index) => {
+                let argument = self.frame().arguments.get(*index as usize).cloned();
+                argument.ok_or_else(|| internal(self.emit.at, "argument that is not there"))
+            }
+            Expression::GlobalVariable(variable) => {
+                let Some(object) = self.globals.get(variable).copied() else {
+                    return Err(internal(self.emit.at, "variable that is not declared"));
+                };
+                let ty = self.ty(self.module.global_variables[*variable].ty)?;
+                Ok(Item::Place(Place::of(object, ty)))
+            }
+            Expression::LocalVariable(variable) => {
+                let Some(index) = self.frame().locals.get(variable).copied() else {
+                    return Err(internal(self.emit.at, "variable that is not declared"));
+                };
+                let ty = Rc::clone(&self.variables[index].ty);
+                Ok(Item::Place(Place::of(Object::Variable(index), ty)))
+            }
+            Expression::Load { pointer } => {
+                let place = self.place(*pointer)?;
+                self.load(&place).map(Item::Value)
+            }
+            Expression::ArrayLength(pointer) => {
+                let place = self.place(*pointer)?;
+                let len = self.array_length(&place)?;
+                Ok(Item::Value(self.wrap(len)))
+            }
+            other => Err(self.refused(other)),
+        }
+    }
+
+    /// Returns the meaning of an expression that is a function of its operands, which `get` returns. `None` for others.
+    pub(super) fn pure(
+        &mut self,
+        expression: &Expression,
+        get: &impl Fn(&mut Self, Handle<Expression>) -> Res<Item>,
+    ) -> Res<Option<Item>> {
+        let value = |lower: &mut Self, handle| match get(lower, handle)? {
+            Item::Value(value) => Ok(value),
+            Item::Place(_) => Err(lower.pointer_as_value()),
+        };
+        let leaf = |lower: &mut Self, handle| {
+            let value = value(lower, handle)?;
+            lower.only(&value)
+        };
+        Ok(Some(Item::Value(match expression {
             Expression::Literal(literal) => self.literal(*literal)?,
             Expression::Constant(constant) => {
                 let init = self.module.constants[*constant].init;
                 self.constant_expression(init)?
             }
-            Expression::Override(_) => return Err(internal(self.emit.at, "override without a value")),
+            Expression::Override(handle) => self.override_value(*handle)?,
             Expression::ZeroValue(ty) => {
                 let ty = self.ty(*ty)?;
                 self.zero_value(&ty)?
@@ -89,89 +135,70 @@ impl Lower<'_> {
             Expression::Compose { ty, components } => {
                 let ty = self.ty(*ty)?;
                 let parts: Vec<Value> =
-                    components.iter().map(|part| self.value(*part)).collect::<Res<_>>()?;
+                    components.iter().map(|part| value(self, *part)).collect::<Res<_>>()?;
                 self.compose(&ty, &parts)?
             }
             Expression::Access { base, index } => {
-                let (base, index) = (self.item(*base)?, self.leaf(*index)?);
-                return self.access(base, index);
+                let (base, index) = (get(self, *base)?, leaf(self, *index)?);
+                return self.access(base, index).map(Some);
             }
             Expression::AccessIndex { base, index } => {
-                let (base, index) = (self.item(*base)?, self.emit.u32(*index));
-                return self.access(base, index);
+                let (base, index) = (get(self, *base)?, self.emit.u32(*index));
+                return self.access(base, index).map(Some);
             }
-            Expression::Splat { size, value } => {
-                let value = self.value(*value)?;
-                self.splat_value(&value, lanes(*size))?
+            Expression::Splat { size, value: scalar } => {
+                let scalar = value(self, *scalar)?;
+                self.splat_value(&scalar, lanes(*size))?
             }
             Expression::Swizzle { size, vector, pattern } => {
-                let vector = self.leaf(*vector)?;
+                let vector = leaf(self, *vector)?;
                 let positions: Vec<u8> = pattern[..*size as usize].iter().map(|c| *c as u8).collect();
                 let picked = self.emit.swizzle(vector, &positions)?;
                 self.wrap(picked)
             }
-            Expression::FunctionArgument(index) => {
-                let argument = self.frame().arguments.get(*index as usize).cloned();
-                return argument.ok_or_else(|| internal(self.emit.at, "argument that is not there"));
-            }
-            Expression::GlobalVariable(variable) => {
-                let Some(object) = self.globals.get(variable).copied() else {
-                    return Err(internal(self.emit.at, "variable that is not declared"));
-                };
-                let ty = self.ty(self.module.global_variables[*variable].ty)?;
-                return Ok(Item::Place(Place::of(object, ty)));
-            }
-            Expression::LocalVariable(variable) => {
-                let Some(index) = self.frame().locals.get(variable).copied() else {
-                    return Err(internal(self.emit.at, "variable that is not declared"));
-                };
-                let ty = Rc::clone(&self.variables[index].ty);
-                return Ok(Item::Place(Place::of(Object::Variable(index), ty)));
-            }
-            Expression::Load { pointer } => {
-                let place = self.place(*pointer)?;
-                self.load(&place)?
-            }
             Expression::Unary { op, expr } => {
-                let value = self.value(*expr)?;
-                self.unary(*op, &value)?
+                let operand = value(self, *expr)?;
+                self.unary(*op, &operand)?
             }
             Expression::Binary { op, left, right } => {
-                let (left, right) = (self.value(*left)?, self.value(*right)?);
+                let (left, right) = (value(self, *left)?, value(self, *right)?);
                 self.binary(*op, &left, &right)?
             }
             Expression::Select { condition, accept, reject } => {
-                let condition = self.leaf(*condition)?;
-                let (yes, no) = (self.value(*accept)?, self.value(*reject)?);
+                let condition = leaf(self, *condition)?;
+                let (yes, no) = (value(self, *accept)?, value(self, *reject)?);
                 let leaves = yes.leaves.iter().zip(&*no.leaves);
                 let leaves =
                     leaves.map(|(yes, no)| self.select(condition, *yes, *no)).collect::<Res<_>>()?;
                 Value { ty: yes.ty, leaves }
             }
             Expression::Relational { fun, argument } => {
-                let argument = self.leaf(*argument)?;
+                let argument = leaf(self, *argument)?;
                 let result = self.relational(*fun, argument)?;
                 self.wrap(result)
             }
             Expression::Math { fun, arg, arg1, arg2, arg3 } => {
-                let mut operands = vec![self.value(*arg)?];
+                let mut operands = vec![value(self, *arg)?];
                 for more in [arg1, arg2, arg3].into_iter().flatten() {
-                    operands.push(self.value(*more)?);
+                    operands.push(value(self, *more)?);
                 }
                 self.math(*fun, &operands)?
             }
             Expression::As { expr, kind, convert } => {
-                let value = self.value(*expr)?;
-                self.convert(&value, *kind, *convert)?
+                let operand = value(self, *expr)?;
+                self.convert(&operand, *kind, *convert)?
             }
-            Expression::ArrayLength(pointer) => {
-                let place = self.place(*pointer)?;
-                let len = self.array_length(&place)?;
-                self.wrap(len)
-            }
-            other => return Err(self.refused(other)),
-        };
-        Ok(Item::Value(value))
+            // Variables, and results of statements.
+            _ => return Ok(None),
+        })))
+    }
+
+    fn pointer_as_value(&self) -> crate::refusal::Refusal {
+        unsupported(
+            self.emit.at,
+            "a pointer is used as a value",
+            "Load what it points to, or pass the variable itself.",
+        )
     }
 
     /// Returns the error of an expression that has no equivalent.
