@@ -37,7 +37,11 @@ use place::Place;
 use storage::{Buffer, Variable};
 
 /// The largest number of values of an imported kernel, before those that nothing uses are removed.
-const MAX_VALUES: usize = 1 << 21;
+const MAX_VALUES: usize = 1 << 20;
+/// The largest number of statements, counting those of an inlined function for each call.
+const MAX_STATEMENTS: u32 = 1 << 17;
+/// The largest number of slots at a time.
+const MAX_SLOTS: usize = 1 << 14;
 /// The deepest nesting of blocks and calls. The stack that lowering needs is proportional to it.
 const MAX_DEPTH: u32 = 96;
 
@@ -111,6 +115,8 @@ struct Lower<'m> {
     tables: HashMap<Vec<ValueId>, fulgurite_ir::Memory>,
     bindings: Vec<Binding>,
     overrides: &'m BTreeMap<String, f64>,
+    /// Statements so far.
+    statements: u32,
     depth: u32,
 }
 
@@ -144,6 +150,7 @@ pub(crate) fn entry_point(
         tables: HashMap::new(),
         bindings: Vec::new(),
         overrides: &options.overrides,
+        statements: 0,
         depth: 0,
     };
     lower.set_workgroup(entry)?;
@@ -192,10 +199,24 @@ impl<'m> Lower<'m> {
         Ok(ty)
     }
 
-    /// Checks the number of values, which inlining may multiply.
-    fn check_size(&self) -> Res<()> {
+    /// Counts a statement, and checks the size of the kernel, which inlining may multiply.
+    fn count_statement(&mut self) -> Res<()> {
+        self.statements += 1;
+        if self.statements > MAX_STATEMENTS {
+            let message = format!("the inlined shader has more than {MAX_STATEMENTS} statements");
+            return Err(too_large(self.emit.at, message));
+        }
+        self.check_values()
+    }
+
+    /// Checks the number of values and of slots.
+    fn check_values(&self) -> Res<()> {
         if self.emit.kernel.values.len() > MAX_VALUES {
             let message = format!("the inlined shader has more than {MAX_VALUES} values");
+            return Err(too_large(self.emit.at, message));
+        }
+        if self.slots.len() > MAX_SLOTS {
+            let message = format!("variables of more than {MAX_SLOTS} scalars and vectors exist at once");
             return Err(too_large(self.emit.at, message));
         }
         Ok(())

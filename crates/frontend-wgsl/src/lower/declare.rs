@@ -186,6 +186,7 @@ impl<'m> Lower<'m> {
         is_shared: bool,
         is_array: impl Fn(&[u32]) -> bool,
     ) -> Res<Object> {
+        self.check_values()?;
         let mut found: Vec<(String, Type, Vec<u32>)> = Vec::new();
         ty.each_field(&mut |_, path, ty, dims| {
             found.push((path.to_owned(), ty, dims.iter().map(|len| len.unwrap_or(0)).collect()));

@@ -23,6 +23,7 @@ impl Lower<'_> {
     /// Evaluates an expression at this point of the program.
     pub(super) fn emit_expression(&mut self, handle: Handle<Expression>) -> Res<()> {
         self.at(self.frame().function.expressions.get_span(handle));
+        self.check_values()?;
         let item = self.evaluate(handle)?;
         if let (Item::Value(Value { leaves, .. }), Some(name)) =
             (&item, self.frame().function.named_expressions.get(&handle))

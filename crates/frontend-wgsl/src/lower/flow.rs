@@ -76,7 +76,7 @@ impl<'m> Lower<'m> {
                 continue;
             };
             self.at(*span);
-            self.check_size()?;
+            self.count_statement()?;
             let following = Rest { list: tail, next: rest };
             let end = match statement {
                 Statement::Block(inner) if outcome(inner).exits() => {

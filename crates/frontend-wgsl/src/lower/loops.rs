@@ -95,7 +95,8 @@ impl<'m> Lower<'m> {
 
     /// Names the values that a loop carries after their variables.
     fn name_carried(&mut self, slot: usize, value: ValueId) {
-        let owner = self.variables.iter().rev().find(|variable| {
+        let locals = self.frame().locals.values().map(|index| &self.variables[*index]);
+        let owner = locals.into_iter().find(|variable| {
             variable.fields.iter().any(|field| match field.store {
                 Store::Slots(first) => (first..first + count(&field.dims) as usize).contains(&slot),
                 Store::Array(_) => false,

@@ -165,7 +165,6 @@ impl Lower<'_> {
     /// Stores a value at a place.
     pub(super) fn store(&mut self, place: &Place, value: &Value) -> Res<()> {
         self.check_leaves(&place.ty)?;
-        self.check_size()?;
         let mut leaves = value.leaves.iter().copied();
         self.store_parts(place, &mut leaves)
     }
