@@ -88,7 +88,10 @@ fn shown(binding: &Binding, imported: &Imported) -> String {
             format!("parameter {}", fields.iter().map(one).collect::<Vec<_>>().join("; "))
         }
     };
-    format!("group {}, binding {}: {arguments}", binding.group, binding.binding)
+    match binding.slot {
+        Some(slot) => format!("group {}, binding {}: {arguments}", slot.group, slot.binding),
+        None => format!("immediate: {arguments}"),
+    }
 }
 
 fn of_kernel(imported: &Imported) -> Value {
@@ -106,15 +109,13 @@ fn of_binding(binding: &Binding) -> Value {
             Value::Null,
         ),
         Resource::Parameters(fields) => {
-            let one = |field: &wgsl::Field| {
-                json!({ "position": field.position, "name": field.name, "offset": field.offset, "type": field.ty.to_string() })
-            };
+            let one = |field: &wgsl::Field| json!({ "position": field.position, "name": field.name, "offset": field.offset, "type": field.ty.to_string() });
             (Value::Null, fields.iter().map(one).collect())
         }
     };
     json!({
-        "group": binding.group,
-        "binding": binding.binding,
+        "group": binding.slot.map(|slot| slot.group),
+        "binding": binding.slot.map(|slot| slot.binding),
         "name": binding.name,
         "buffer": buffer,
         "parameters": parameters,

@@ -304,14 +304,18 @@ struct Params { n: u32, add: f32 }
 fn shaders_are_imported_and_run() {
     let folder = Folder::new(&[("grow.wgsl", SHADER)]);
     let ran = folder.run(&["import", "grow.wgsl", "--entry", "grow", "--override", "scale=3"]);
-    let ran = ran.expect(0, &[
-        "kernel @grow workgroup(64, 1, 1)",
-        "group 0, binding 0: buffer 0, %y: read_write f32[]",
-        "group 0, binding 3: parameter 0, %params.n: u32 from byte 0; 1, %params.add: f32 from byte 4",
-    ]);
+    let ran = ran.expect(
+        0,
+        &[
+            "kernel @grow workgroup(64, 1, 1)",
+            "group 0, binding 0: buffer 0, %y: read_write f32[]",
+            "group 0, binding 3: parameter 0, %params.n: u32 from byte 0; 1, %params.add: f32 from byte 4",
+        ],
+    );
     assert!(ran.out.starts_with("fulgurite 1\n") && !ran.out.contains("group"), "{}", ran.out);
     std::fs::write(folder.path("grow.fg"), &ran.out).unwrap();
-    let run = ["run", "grow.fg", "-b", "y=1,2,3", "-p", "params.n=2", "-p", "params.add=0.5", "--backend", "cpu"];
+    let run =
+        ["run", "grow.fg", "-b", "y=1,2,3", "-p", "params.n=2", "-p", "params.add=0.5", "--backend", "cpu"];
     folder.run(&run).expect(0, &["3.5", "6.5"]);
     folder.run(&["import", "grow.wgsl"]).expect(2, &["FG0704", "several entry points", "grow, clear"]);
     let json = folder.run(&["import", "grow.wgsl", "--json"]).expect(0, &[]).json();

@@ -6,7 +6,7 @@ use fulgurite_ir::Access;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Location, Type};
 
-/// The form that `var<uniform>` takes.
+/// The form that `var<uniform>` and `var<immediate>` take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Uniforms {
     /// A parameter for each scalar, vector and matrix column, if the variable has at most 16 of them and no array, and
@@ -25,23 +25,30 @@ pub struct ImportOptions {
     /// Values of `override` declarations, by name, or by the number in `@id` for those that have one. Others take
     /// their default.
     pub overrides: BTreeMap<String, f64>,
-    /// The form of `var<uniform>`.
+    /// The form of `var<uniform>` and `var<immediate>`.
     pub uniforms: Uniforms,
 }
 
 /// A bound variable of the shader, and the arguments of the kernel that it becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// The number in `@group`.
-    pub group: u32,
-    /// The number in `@binding`.
-    pub binding: u32,
+    /// The numbers in `@group` and `@binding`; `None` for `var<immediate>`, of which an entry point has at most one.
+    pub slot: Option<Slot>,
     /// Name of the variable in the shader.
     pub name: String,
     /// The kernel's arguments.
     pub resource: Resource,
     /// Place of the declaration.
     pub location: Location,
+}
+
+/// The place of a variable in the shader's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot {
+    /// The number in `@group`.
+    pub group: u32,
+    /// The number in `@binding`.
+    pub binding: u32,
 }
 
 /// The arguments of a kernel that a bound variable becomes.
@@ -59,11 +66,11 @@ pub enum Resource {
         /// buffer lacks read as zero.
         least_bytes: u32,
     },
-    /// Parameters, one for each scalar, vector or matrix column of a `var<uniform>`.
+    /// Parameters, one for each scalar, vector or matrix column of the variable.
     Parameters(Vec<Field>),
 }
 
-/// A parameter that holds a part of a `var<uniform>`.
+/// A parameter that holds a part of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     /// Position among the kernel's parameters.
@@ -77,7 +84,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// Returns the parameter's value in the bytes of the uniform variable, laid out as WGSL does. Bytes beyond the
+    /// Returns the parameter's value in the bytes of the variable, laid out as WGSL does. Bytes beyond the
     /// end read as zero.
     pub fn value(&self, bytes: &[u8]) -> Components {
         eval::read_bytes(bytes.get(self.offset as usize..).unwrap_or_default(), self.ty)

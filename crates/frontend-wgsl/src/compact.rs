@@ -1,9 +1,7 @@
 //! Rebuilds a lowered kernel without what nothing uses: values, carried values, and the `if` and `for` around them.
 
 use fulgurite_ir::analysis::{Event, Walk, walk};
-use fulgurite_ir::{
-    BlockId, Control, InstId, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId,
-};
+use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId};
 
 /// Returns the kernel with only what has an effect, and arenas in program order.
 pub(crate) fn compact(kernel: Kernel) -> Kernel {
@@ -129,7 +127,8 @@ impl Live {
                 }
             }
         }
-        let mut live = Self { insts: vec![false; kernel.insts.len()], values: vec![false; kernel.values.len()] };
+        let mut live =
+            Self { insts: vec![false; kernel.insts.len()], values: vec![false; kernel.values.len()] };
         let mut work = Work { insts: roots, values: Vec::new() };
         loop {
             if let Some(id) = work.insts.pop() {

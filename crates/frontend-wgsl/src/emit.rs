@@ -153,8 +153,7 @@ impl Emit {
         if let Some(folded) = self.fold(op, operands, ty) {
             return Ok(folded);
         }
-        let kind =
-            InstKind::Scalar { op, operands: Operands::new(operands), mode: FloatMode::Default };
+        let kind = InstKind::Scalar { op, operands: Operands::new(operands), mode: FloatMode::Default };
         Ok(self.single(kind, ty))
     }
 
@@ -269,6 +268,32 @@ impl Emit {
     /// Returns `not value`, of a `bool`.
     pub(crate) fn not(&mut self, value: ValueId) -> Res<ValueId> {
         self.op(Op::Not, &[value])
+    }
+
+    /// Returns `not condition`, of a comparison of integers as the opposite one.
+    pub(crate) fn inverse(&mut self, condition: ValueId) -> Res<ValueId> {
+        if let ValueDef::Inst(inst, _) = self.kernel.value(condition).def
+            && let InstKind::Scalar { op, operands, .. } = &self.kernel.inst(inst).kind
+            && let (op, [a, b]) = (*op, &**operands)
+        {
+            let (a, b) = (*a, *b);
+            let opposite = match op {
+                Op::Eq => Some(Op::Ne),
+                Op::Ne => Some(Op::Eq),
+                Op::Lt => Some(Op::Ge),
+                Op::Ge => Some(Op::Lt),
+                Op::Gt => Some(Op::Le),
+                Op::Le => Some(Op::Gt),
+                // What is no comparison has no opposite.
+                _ => None,
+            };
+            if let Some(opposite) = opposite
+                && self.ty(a).scalar.is_integer()
+            {
+                return self.op(opposite, &[a, b]);
+            }
+        }
+        self.not(condition)
     }
 
     /// Names a value that has no name.

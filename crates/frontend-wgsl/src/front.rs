@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use fulgurite_spec::{Code, Diagnostic, Location};
 use naga::front::wgsl::{Frontend, ParseError};
 use naga::valid::{
-    Capabilities, FunctionError, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationError, ValidationFlags, Validator,
+    Capabilities, FunctionError, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationError,
+    ValidationFlags, Validator,
 };
 use naga::{Module, WithSpan};
 

@@ -39,11 +39,12 @@
 //!
 //! A `var<uniform>` of up to 16 scalars, vectors and matrix columns without arrays becomes kernel parameters, one for each,
 //! named after the path: `params.scale`. Parameters are known to be the same for all invocations, need no buffer, and can
-//! be used in preconditions. Others become read-only buffers, and with [`Uniforms::Buffers`] all do.
+//! be used in preconditions. Others become read-only buffers, and with [`Uniforms::Buffers`] all do. `var<immediate>` is
+//! treated in the same way.
 //!
 //! # Bindings
 //!
-//! The variables that an entry point uses are declared in order of group and binding, so buffer positions and parameter
+//! The variables that an entry point uses are declared in order of group and binding, after an immediate, so buffer positions and parameter
 //! positions ascend with them. [`Imported::bindings`] lists them with the arguments that they became, and
 //! [`Imported::binding`] finds one. `docs/wgsl.md` describes the rest: what maps to what, and what is refused.
 #![forbid(unsafe_code)]
@@ -62,7 +63,7 @@ use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::{Code, Diagnostic, Diagnostics, Location};
 use naga::ShaderStage;
 
-pub use bindings::{Binding, Field, ImportOptions, Resource, Uniforms};
+pub use bindings::{Binding, Field, ImportOptions, Resource, Slot, Uniforms};
 
 use refusal::{Refusal, Source};
 
@@ -80,7 +81,7 @@ pub struct Imported {
 impl Imported {
     /// Returns the variable at `@group(group) @binding(binding)`, if the entry point uses it.
     pub fn binding(&self, group: u32, binding: u32) -> Option<&Binding> {
-        self.bindings.iter().find(|one| (one.group, one.binding) == (group, binding))
+        self.bindings.iter().find(|one| one.slot == Some(Slot { group, binding }))
     }
 }
 

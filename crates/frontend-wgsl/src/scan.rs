@@ -3,7 +3,9 @@
 
 use std::collections::HashSet;
 
-use naga::{Block, Expression, Function, GlobalVariable, Handle, LocalVariable, Module, Statement, TypeInner};
+use naga::{
+    Block, Expression, Function, GlobalVariable, Handle, LocalVariable, Module, Statement, TypeInner,
+};
 
 /// How a block may end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -67,9 +67,7 @@ impl Ty {
     pub(crate) fn leaves(&self) -> u64 {
         match self {
             Self::Leaf { .. } => 1,
-            Self::Array { element, len, .. } => {
-                element.leaves().saturating_mul(u64::from(len.unwrap_or(1)))
-            }
+            Self::Array { element, len, .. } => element.leaves().saturating_mul(u64::from(len.unwrap_or(1))),
             Self::Struct { members } => {
                 members.iter().fold(0, |sum: u64, m| sum.saturating_add(m.ty.leaves()))
             }

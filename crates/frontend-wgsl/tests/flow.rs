@@ -31,7 +31,9 @@ fn branches_choose_values() {
 fn for_loops_count_up_and_down() {
     check("", "for (var k = 0; k < i; k++) { r += k; }", |i| (0..i).sum());
     check("", "for (var k = i; k > 3; k--) { r += k * 2; }", |i| (4..=i).map(|k| 2 * k).sum());
-    check("", "for (var k = 0; k <= 20; k += 3) { r += k ^ i; }", |i| (0..=20).step_by(3).map(|k| k ^ i).sum());
+    check("", "for (var k = 0; k <= 20; k += 3) { r += k ^ i; }", |i| {
+        (0..=20).step_by(3).map(|k| k ^ i).sum()
+    });
     check("", "for (var k = 20; k >= 0; k -= 4) { r = r * 3 + k; }", |_| {
         (0..=20).rev().step_by(4).fold(0, |r, k| r * 3 + k)
     });
@@ -52,7 +54,9 @@ fn counted_loops_become_for() {
     assert!(text("for (var k = 0; k < 10; k += 3) { r += k; }").contains(" for "));
     // The counter may wrap, changes in the body, or does not bound the loop.
     assert!(text("for (var k = 0u; k < n; k += 2u) { r += i32(k); }").contains(" while "));
-    assert!(text("for (var k = 0u; k < n; k++) { r += i32(k); if (r == 9) { k += 5u; } }").contains(" while "));
+    assert!(
+        text("for (var k = 0u; k < n; k++) { r += i32(k); if (r == 9) { k += 5u; } }").contains(" while ")
+    );
     assert!(text("for (var k = 0u; k < n; k++) { if (r > 9) { break; } r += i32(k); }").contains(" while "));
 }
 
@@ -78,9 +82,11 @@ fn counter_after_the_loop_has_its_last_value() {
 
 #[test]
 fn breaks_and_continues_leave_what_they_should() {
-    check("", "for (var k = 0; k < 50; k++) { if (k == i) { break; } if (k % 3 == 0) { continue; } r += k; }", |i| {
-        (0..50.min(i)).filter(|k| k % 3 != 0).sum()
-    });
+    check(
+        "",
+        "for (var k = 0; k < 50; k++) { if (k == i) { break; } if (k % 3 == 0) { continue; } r += k; }",
+        |i| (0..50.min(i)).filter(|k| k % 3 != 0).sum(),
+    );
     check(
         "",
         "var k = 0; loop { if (k >= 10) { break; } if (k == 4) { k += 2; continue; } r += k; if (r > i) { r = -r; break; } \
@@ -139,14 +145,18 @@ fn nested_loops_with_exits() {
 
 #[test]
 fn while_loops_run_until_their_condition_fails() {
-    check("", "var n = i + 1; while (n != 1) { if (n % 2 == 0) { n /= 2; } else { n = 3 * n + 1; } r++; }", |i| {
-        let (mut n, mut r) = (i + 1, 0);
-        while n != 1 {
-            n = if n % 2 == 0 { n / 2 } else { 3 * n + 1 };
-            r += 1;
-        }
-        r
-    });
+    check(
+        "",
+        "var n = i + 1; while (n != 1) { if (n % 2 == 0) { n /= 2; } else { n = 3 * n + 1; } r++; }",
+        |i| {
+            let (mut n, mut r) = (i + 1, 0);
+            while n != 1 {
+                n = if n % 2 == 0 { n / 2 } else { 3 * n + 1 };
+                r += 1;
+            }
+            r
+        },
+    );
 }
 
 #[test]
@@ -283,25 +293,33 @@ fn variables_declared_in_loops_start_anew() {
 fn private_variables_keep_their_values_across_calls() {
     let functions = "var<private> count: i32 = 3;\nvar<private> seen: array<i32, 4>;\n\
         fn note(k: i32) -> bool { count += k; seen[k & 3] = count; return count > 20; }";
-    check(functions, "for (var k = 0; k < i; k++) { if (note(k)) { break; } } r = count * 100 + seen[i & 3];", |i| {
-        let (mut count, mut seen) = (3, [0; 4]);
-        for k in 0..i {
-            count += k;
-            seen[(k & 3) as usize] = count;
-            if count > 20 {
-                break;
+    check(
+        functions,
+        "for (var k = 0; k < i; k++) { if (note(k)) { break; } } r = count * 100 + seen[i & 3];",
+        |i| {
+            let (mut count, mut seen) = (3, [0; 4]);
+            for k in 0..i {
+                count += k;
+                seen[(k & 3) as usize] = count;
+                if count > 20 {
+                    break;
+                }
             }
-        }
-        count * 100 + seen[(i & 3) as usize]
-    });
+            count * 100 + seen[(i & 3) as usize]
+        },
+    );
 }
 
 #[test]
 fn short_circuits_do_not_evaluate_effects() {
     let functions = "var<private> calls: i32;\nfn yes(b: bool) -> bool { calls += 1; return b; }";
-    check(functions, "if (yes(i > 5) && yes(i > 50)) { r = 1000; } if (yes(i > 60) || yes(true)) { r += 10; } r += calls;", |i| {
-        let first = if i > 5 { 2 } else { 1 };
-        let second = if i > 60 { 1 } else { 2 };
-        (if i > 50 { 1000 } else { 0 }) + 10 + first + second
-    });
+    check(
+        functions,
+        "if (yes(i > 5) && yes(i > 50)) { r = 1000; } if (yes(i > 60) || yes(true)) { r += 10; } r += calls;",
+        |i| {
+            let first = if i > 5 { 2 } else { 1 };
+            let second = if i > 60 { 1 } else { 2 };
+            (if i > 50 { 1000 } else { 0 }) + 10 + first + second
+        },
+    );
 }

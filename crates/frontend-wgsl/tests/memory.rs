@@ -142,7 +142,8 @@ fn accesses_out_of_bounds_do_nothing() {
          }}"
     );
     let n = [0i32, 1, 2, 3, -1, i32::MAX, i32::MIN, 1 << 30];
-    let within = |k: i32, list: &[u32]| usize::try_from(k).ok().and_then(|k| list.get(k)).copied().unwrap_or(0);
+    let within =
+        |k: i32, list: &[u32]| usize::try_from(k).ok().and_then(|k| list.get(k)).copied().unwrap_or(0);
     let s: Vec<u32> = (1..8).collect();
     let x = [100u32, 101, 102];
     let mut expected = Vec::new();
@@ -214,7 +215,8 @@ fn uniforms_are_parameters_or_buffers() {
         assert_eq!(is_parameters(0), uniforms == Uniforms::Parameters);
         assert!(!is_parameters(2), "arrays are never parameters");
     }
-    let Resource::Parameters(fields) = &Case::new(&source).import().binding(0, 0).unwrap().resource.clone() else {
+    let Resource::Parameters(fields) = &Case::new(&source).import().binding(0, 0).unwrap().resource.clone()
+    else {
         panic!("buffer");
     };
     let shown: Vec<_> = fields.iter().map(|f| (f.name.as_str(), f.offset, f.ty.to_string())).collect();
@@ -239,8 +241,9 @@ fn bindings_are_in_order_and_only_those_that_are_used() {
         @compute @workgroup_size(1) fn main() { c[0] = u32(first() + a.x); }";
     let case = Case::new(source).bind(9, &[2.5f32]).bind(2, &[4.0f32, 0.0]).bind_in(1, 0, &[0u32]);
     let imported = case.import();
-    let shown: Vec<_> = imported.bindings.iter().map(|b| (b.group, b.binding, b.name.as_str())).collect();
-    assert_eq!(shown, [(0, 2, "a"), (0, 9, "b"), (1, 0, "c")]);
+    let shown: Vec<_> =
+        imported.bindings.iter().map(|b| (b.slot.map(|s| (s.group, s.binding)), b.name.as_str())).collect();
+    assert_eq!(shown, [(Some((0, 2)), "a"), (Some((0, 9)), "b"), (Some((1, 0)), "c")]);
     let buffer = |group, binding| match &imported.binding(group, binding).unwrap().resource {
         Resource::Buffer { position, access, least_bytes, .. } => (*position, *access, *least_bytes),
         Resource::Parameters(_) => panic!("parameters"),
@@ -277,7 +280,8 @@ fn workgroup_memory_is_shared_and_begins_as_zeros() {
         .map(|l| {
             let c = (l + 3) % 8;
             let n = if c < 4 { 4 * c + 1 } else { 0 };
-            c as f32 + 10.0 * ((c + 7) % 8) as f32 + if c % 3 == 0 { 1000.0 } else { 0.0 } + n as f32 * 0.5 - 16.0
+            c as f32 + 10.0 * ((c + 7) % 8) as f32 + if c % 3 == 0 { 1000.0 } else { 0.0 } + n as f32 * 0.5
+                - 16.0
         })
         .collect();
     assert_eq!(Case::new(&source).bind(0, &[0f32; 8]).run::<f32>(0), expected);
@@ -354,9 +358,12 @@ fn narrow_and_wide_types_have_their_size() {
         out.extend(d.to_le_bytes());
         out
     };
-    let s = [record(2.0, [1.5, 3.0], 1 << 40, u64::MAX, 3.0), record(-1.0, [0.25, 8.0], -7, 5, -1e300)].concat();
-    let expected =
-        [record(2.0, [6.0, 3.0], -(1 << 40) - 5, u64::MAX << 3, 1.5), record(-1.0, [-8.0, -0.25], 2, 40, -5e299)];
+    let s =
+        [record(2.0, [1.5, 3.0], 1 << 40, u64::MAX, 3.0), record(-1.0, [0.25, 8.0], -7, 5, -1e300)].concat();
+    let expected = [
+        record(2.0, [6.0, 3.0], -(1 << 40) - 5, u64::MAX << 3, 1.5),
+        record(-1.0, [-8.0, -0.25], 2, 40, -5e299),
+    ];
     assert_eq!(Case::new(&source).bind(0, &s).run::<u8>(0), expected.concat());
 }
 
@@ -381,7 +388,21 @@ fn entry_points_take_structures_of_builtins_and_share_names() {
         @compute @workgroup_size(2, 3) fn main(in: In, @builtin(num_workgroups) n: vec3<u32>,
           @builtin(local_invocation_index) x: u32) {
           let r_ = &r; (*r_)[in.g.x * 6u + x] = in.l.x + 10u * in.l.y + 100u * in.g.x + 1000u * n.x; }";
-    let expected: Vec<u32> =
-        (0..12).map(|i| (i % 2) + 10 * (i % 6 / 2) + 100 * (i / 6) + 2000).collect();
+    let expected: Vec<u32> = (0..12).map(|i| (i % 2) + 10 * (i % 6 / 2) + 100 * (i / 6) + 2000).collect();
     assert_eq!(Case::new(source).bind(0, &[0u32; 12]).grid([2, 1, 1]).run::<u32>(0), expected);
+}
+
+#[test]
+fn immediates_are_parameters() {
+    let source = format!(
+        "struct I {{ a: u32, v: vec2<u32> }}
+         var<immediate> im: I;
+         @group(0) @binding(0) var<storage, read_write> r: array<u32>;
+         {MAIN} r[i] = im.a + im.v[i & 1u]; }}"
+    );
+    let (group, binding) = common::IMMEDIATE;
+    let case = Case::new(&source).bind(0, &[0u32; 4]).bind_in(group, binding, &[100u32, 0, 7, 9]);
+    assert_eq!(case.run::<u32>(0), [107, 109, 107, 109]);
+    let imported = case.import();
+    assert_eq!((imported.bindings[0].slot, imported.bindings[0].name.as_str()), (None, "im"));
 }

@@ -48,17 +48,16 @@ fn resources_that_are_no_buffers() {
     let sample = "out[0] = textureSampleLevel(t, s, vec2<f32>(0.0), 0.0).x;";
     refused(&main(sampled, sample), Code::WgslResource, (1, 23), "samplers", "storage buffer");
     let arrays = "enable wgpu_binding_array; struct S { a: array<f32> } @group(0) @binding(0) var<storage, read> many: binding_array<S, 4>;";
-    refused(&main(arrays, "out[0] = many[1].a[0];"), Code::WgslResource, (1, 77), "arrays of bindings", "storage buffer");
+    refused(
+        &main(arrays, "out[0] = many[1].a[0];"),
+        Code::WgslResource,
+        (1, 77),
+        "arrays of bindings",
+        "storage buffer",
+    );
     let rays = "enable wgpu_ray_query; @group(0) @binding(0) var scene: acceleration_structure;";
     let query = "var q: ray_query; rayQueryInitialize(&q, scene, RayDesc(0u, 0xffu, 0.0, 1.0, vec3(0.0), vec3(1.0)));";
     refused(&main(rays, query), Code::WgslResource, (1, 46), "ray queries", "Traverse");
-    refused(
-        &main("var<immediate> scale: f32;", "out[0] = scale;"),
-        Code::WgslResource,
-        (1, 1),
-        "`immediate`",
-        "var<uniform>",
-    );
 }
 
 #[test]
@@ -82,7 +81,8 @@ fn constructs_without_an_equivalent() {
     );
     let double = "out[0] = f32(sin(f64(id.x)));";
     refused(&main("", double), Code::WgslUnsupported, (2, 99), "`Sin` does not exist for `f64`", "f32");
-    let matrix = "enable wgpu_cooperative_matrix; @group(0) @binding(0) var<storage, read_write> m: array<f32>;";
+    let matrix =
+        "enable wgpu_cooperative_matrix; @group(0) @binding(0) var<storage, read_write> m: array<f32>;";
     let load = "let a = coopLoad<coop_mat8x8<f32, A>>(&m[0], 8u); coopStore(a, &m[0], 8u);";
     let all = problems(&main(matrix, load), &ImportOptions::default());
     assert_eq!((all[0].code, place(&all[0]).0), (Code::WgslUnsupported, 2), "{}", all[0]);
@@ -169,7 +169,8 @@ fn shaders_that_are_too_large() {
     let exits = "if (id.x == 7u) { return; } ".repeat(300);
     let all = problems(&main("", &exits), &ImportOptions::default());
     assert_eq!(all[0].code, Code::WgslTooLarge, "{}", all[0]);
-    let whole = "struct S { a: array<f32, 100000> } @group(0) @binding(0) var<storage, read_write> s: array<S>;";
+    let whole =
+        "struct S { a: array<f32, 100000> } @group(0) @binding(0) var<storage, read_write> s: array<S>;";
     let all = problems(&main(whole, "s[0] = s[1];"), &ImportOptions::default());
     assert_eq!(all[0].code, Code::WgslTooLarge, "{}", all[0]);
     let local = main("", "var a: array<f32, 20000>; a[id.x] = 1.0; out[0] = a[id.y];");

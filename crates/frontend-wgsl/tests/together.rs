@@ -65,10 +65,17 @@ const REDUCE: &str = "
 #[test]
 fn overrides_have_defaults_and_take_values() {
     let x: Vec<f32> = (0..256).map(|i| (i % 13) as f32).collect();
-    let sums = |size: usize, scale: f32| -> Vec<f32> { x.chunks(size).map(|c| c.iter().sum::<f32>() * scale).collect() };
+    let sums = |size: usize, scale: f32| -> Vec<f32> {
+        x.chunks(size).map(|c| c.iter().sum::<f32>() * scale).collect()
+    };
     let case = Case::new(REDUCE).bind(0, &x).bind(1, &[0f32; 4]).grid([4, 1, 1]);
     assert_eq!(case.run::<f32>(1), sums(64, 1.0));
-    let case = Case::new(REDUCE).bind(0, &x).bind(1, &[0f32; 16]).grid([16, 1, 1]).set("SIZE", 16.0).set("SCALE", 2.0);
+    let case = Case::new(REDUCE)
+        .bind(0, &x)
+        .bind(1, &[0f32; 16])
+        .grid([16, 1, 1])
+        .set("SIZE", 16.0)
+        .set("SCALE", 2.0);
     assert_eq!(case.run::<f32>(1), sums(16, 2.0));
     let imported = case.import();
     assert_eq!((imported.kernel.workgroup, imported.kernel.shared[0].len), ([16, 1, 1], 16));

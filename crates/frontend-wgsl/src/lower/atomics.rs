@@ -18,7 +18,9 @@ impl Lower<'_> {
             let fix = "Use `atomic<u32>` or `atomic<i32>`.";
             return Err(unsupported(self.emit.at, format!("atomic of type {ty}"), fix));
         }
-        if ty.scalar.is_float() && !matches!(op, Op::AtomicAdd | Op::AtomicLoad | Op::AtomicStore | Op::AtomicExchange) {
+        if ty.scalar.is_float()
+            && !matches!(op, Op::AtomicAdd | Op::AtomicLoad | Op::AtomicStore | Op::AtomicExchange)
+        {
             let what = format!("`{}` of type {ty}", op.mnemonic());
             let fix = "Use `atomicAdd`, or compare and exchange the bits as `u32`.";
             return Err(unsupported(self.emit.at, what, fix));
@@ -109,8 +111,7 @@ impl Lower<'_> {
     }
 
     pub(super) fn fence(&mut self, barrier: Barrier) {
-        let scope =
-            if barrier.contains(Barrier::STORAGE) { SyncScope::Device } else { SyncScope::Workgroup };
+        let scope = if barrier.contains(Barrier::STORAGE) { SyncScope::Device } else { SyncScope::Workgroup };
         self.emit.inst(InstKind::Fence { order: AtomicOrder::AcquireRelease, scope }, &[]);
     }
 

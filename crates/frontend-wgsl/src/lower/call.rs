@@ -16,7 +16,8 @@ impl<'m> Lower<'m> {
         let at = self.emit.at;
         let module = self.module;
         let callee = &module.functions[handle];
-        let arguments: Vec<Item> = arguments.iter().map(|argument| self.item(*argument)).collect::<Res<_>>()?;
+        let arguments: Vec<Item> =
+            arguments.iter().map(|argument| self.item(*argument)).collect::<Res<_>>()?;
         let base = self.slots.len();
         let returned = self.flag()?;
         let slots = match &callee.result {

@@ -7,7 +7,9 @@ use fulgurite_ir::{Access, BufferDecl, BufferId, InstKind, Memory, ParamDecl, Pa
 use fulgurite_spec::limits::MAX_DECLARATIONS;
 use fulgurite_spec::{Lanes, Location, Op, ScalarType, Type};
 use naga::valid::FunctionInfo;
-use naga::{AddressSpace, Binding as Bound, BuiltIn, Expression, Function, GlobalVariable, Handle, LocalVariable};
+use naga::{
+    AddressSpace, Binding as Bound, BuiltIn, Expression, Function, GlobalVariable, Handle, LocalVariable,
+};
 use naga::{ResourceBinding, StorageAccess};
 
 use super::place::Place;
@@ -36,14 +38,11 @@ impl<'m> Lower<'m> {
             let name = variable.name.as_deref().unwrap_or("global").to_owned();
             let object = match variable.space {
                 AddressSpace::Storage { access } => {
-                    let access = if access.contains(StorageAccess::STORE) {
-                        Access::ReadWrite
-                    } else {
-                        Access::Read
-                    };
+                    let access =
+                        if access.contains(StorageAccess::STORE) { Access::ReadWrite } else { Access::Read };
                     self.declare_buffer(name, &ty, access, variable.binding)?
                 }
-                AddressSpace::Uniform => {
+                AddressSpace::Uniform | AddressSpace::Immediate => {
                     let room = MAX_DECLARATIONS - self.emit.kernel.params.len();
                     let fits = !ty.has_arrays() && ty.leaves() <= MAX_FIELDS.min(room) as u64;
                     match uniforms {
@@ -72,13 +71,6 @@ impl<'m> Lower<'m> {
                         "Pass its data in a storage buffer.",
                     ));
                 }
-                AddressSpace::Immediate => {
-                    return Err(resource(
-                        self.emit.at,
-                        format!("`{name}` is in the address space `immediate`"),
-                        "Declare it as `var<uniform>`, which becomes kernel parameters.",
-                    ));
-                }
                 AddressSpace::Function
                 | AddressSpace::TaskPayload
                 | AddressSpace::RayPayload
@@ -95,13 +87,10 @@ impl<'m> Lower<'m> {
         Ok(())
     }
 
-    fn binding(&mut self, name: String, bound: Option<ResourceBinding>, resource: Resource) -> Res<()> {
+    fn binding(&mut self, name: String, bound: Option<ResourceBinding>, resource: Resource) {
         let location = self.emit.at;
-        let Some(bound) = bound else {
-            return Err(internal(location, format!("`{name}` has no binding")));
-        };
-        self.bindings.push(Binding { group: bound.group, binding: bound.binding, name, resource, location });
-        Ok(())
+        let slot = bound.map(|bound| bindings::Slot { group: bound.group, binding: bound.binding });
+        self.bindings.push(Binding { slot, name, resource, location });
     }
 
     fn declare_buffer(
@@ -122,7 +111,7 @@ impl<'m> Lower<'m> {
         let memory = Memory::Buffer(BufferId::new(position));
         self.buffers.push(Buffer { memory, name: unique, views: HashMap::from([(element, memory)]) });
         let resource = Resource::Buffer { position, element, access, least_bytes: ty.least_bytes() };
-        self.binding(name, bound, resource)?;
+        self.binding(name, bound, resource);
         Ok(Object::Buffer(self.buffers.len() - 1))
     }
 
@@ -156,7 +145,7 @@ impl<'m> Lower<'m> {
             }
             fields.push(Field { store: Store::Slots(first), ty, dims, is_shared: false });
         }
-        self.binding(name.clone(), bound, Resource::Parameters(parameters))?;
+        self.binding(name.clone(), bound, Resource::Parameters(parameters));
         Ok(self.add_variable(Variable { name, ty: Rc::clone(ty), fields }))
     }
 
@@ -393,7 +382,9 @@ impl<'m> Lower<'m> {
             let get = |lower: &mut Self, operand| lower.constant_expression(operand).map(Item::Value);
             match lower.pure(&module.global_expressions[handle], &get)? {
                 Some(Item::Value(value)) => Ok(value),
-                Some(Item::Place(_)) | None => Err(internal(lower.emit.at, "constant expression of a variable")),
+                Some(Item::Place(_)) | None => {
+                    Err(internal(lower.emit.at, "constant expression of a variable"))
+                }
             }
         })
     }

@@ -169,8 +169,7 @@ impl Lower<'_> {
                 let condition = leaf(self, *condition)?;
                 let (yes, no) = (value(self, *accept)?, value(self, *reject)?);
                 let leaves = yes.leaves.iter().zip(&*no.leaves);
-                let leaves =
-                    leaves.map(|(yes, no)| self.select(condition, *yes, *no)).collect::<Res<_>>()?;
+                let leaves = leaves.map(|(yes, no)| self.select(condition, *yes, *no)).collect::<Res<_>>()?;
                 Value { ty: yes.ty, leaves }
             }
             Expression::Relational { fun, argument } => {

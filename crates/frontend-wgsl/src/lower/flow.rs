@@ -3,7 +3,7 @@
 //! What follows an `if` of which one branch always exits is lowered inside the other branch. Only where an exit cannot be
 //! expressed like this, what follows stands under a test of the flags that `break`, `continue` and `return` set.
 
-use fulgurite_ir::{InstKind, Operands, Terminator, ValueId};
+use fulgurite_ir::{BlockId, InstKind, Operands, Terminator, ValueId};
 use fulgurite_spec::Op;
 use naga::{Block, Expression, Handle, Span, Statement, SwitchCase, SwitchValue};
 
@@ -115,12 +115,7 @@ impl<'m> Lower<'m> {
     }
 
     /// Lowers what follows statements that may have exited.
-    fn guarded(
-        &mut self,
-        end: End,
-        list: &[(&'m Statement, Span)],
-        rest: Option<&Rest<'m, '_>>,
-    ) -> Res<End> {
+    fn guarded(&mut self, end: End, list: &[(&'m Statement, Span)], rest: Option<&Rest<'m, '_>>) -> Res<End> {
         if list.is_empty() && rest.is_none() {
             return Ok(end);
         }
@@ -169,7 +164,8 @@ impl<'m> Lower<'m> {
             }
         }
         // A flag that one branch sets is the condition itself.
-        let is_flag = |lower: &Self, a, b| lower.emit.known_bool(a).is_some() && lower.emit.known_bool(b).is_some();
+        let is_flag =
+            |lower: &Self, a, b| lower.emit.known_bool(a).is_some() && lower.emit.known_bool(b).is_some();
         let (flags, values): (Vec<_>, Vec<_>) =
             differing.into_iter().partition(|(_, a, b)| is_flag(self, *a, *b));
         let yields = |side: fn(&(usize, ValueId, ValueId)) -> ValueId| {
@@ -178,16 +174,21 @@ impl<'m> Lower<'m> {
         self.emit.close(then_block, before, yields(|(_, a, _)| *a));
         self.emit.close(else_block, before, yields(|(_, _, b)| *b));
         let types: Vec<_> = values.iter().map(|(_, a, _)| self.emit.ty(*a)).collect();
-        let results = self.emit.inst(InstKind::If { condition, then_block, else_block }, &types);
+        let is_empty = |block: BlockId| self.emit.kernel.block(block).insts.is_empty();
+        // `if c {} else { … }` reads better the other way around.
+        let kind = if is_empty(then_block) && !is_empty(else_block) {
+            let condition = self.emit.inverse(condition)?;
+            InstKind::If { condition, then_block: else_block, else_block: then_block }
+        } else {
+            InstKind::If { condition, then_block, else_block }
+        };
+        let results = self.emit.inst(kind, &types);
         for ((slot, _, _), result) in values.into_iter().zip(results) {
             self.slots[slot] = result;
         }
         for (slot, a, _) in flags {
-            self.slots[slot] = if self.emit.known_bool(a) == Some(true) {
-                condition
-            } else {
-                self.emit.not(condition)?
-            };
+            self.slots[slot] =
+                if self.emit.known_bool(a) == Some(true) { condition } else { self.emit.not(condition)? };
         }
         Ok(yes.or(no))
     }

@@ -229,14 +229,15 @@ impl<'m> Lower<'m> {
             | (BinaryOperator::Greater | BinaryOperator::GreaterEqual, true) => {
                 // With other steps and bounds the counter could wrap, which a literal bound can rule out.
                 let strict = matches!(op, BinaryOperator::Less | BinaryOperator::Greater);
-                bound.and_then(|bound| {
-                    let (value, step) = (signed(bound), signed(self.emit.kernel.literal(step)?));
-                    let end = if strict { value } else { value + step.signum() };
-                    let last = end + step;
-                    let (low, high) = range(scalar);
-                    (low..=high).contains(&last).then_some(end)
-                })
-                .map(|end| self.emit.constant(fulgurite_spec::Literal::new(scalar, end as u64)))
+                bound
+                    .and_then(|bound| {
+                        let (value, step) = (signed(bound), signed(self.emit.kernel.literal(step)?));
+                        let end = if strict { value } else { value + step.signum() };
+                        let last = end + step;
+                        let (low, high) = range(scalar);
+                        (low..=high).contains(&last).then_some(end)
+                    })
+                    .map(|end| self.emit.constant(fulgurite_spec::Literal::new(scalar, end as u64)))
             }
             (_, _) => None,
         };
@@ -247,7 +248,8 @@ impl<'m> Lower<'m> {
     fn counter_slot(&self, variable: Handle<LocalVariable>) -> Option<usize> {
         let index = *self.frame().locals.get(&variable)?;
         let [field] = &self.variables[index].fields[..] else { return None };
-        let is_counter = field.dims.is_empty() && field.ty.lanes == Lanes::One && field.ty.scalar.is_integer();
+        let is_counter =
+            field.dims.is_empty() && field.ty.lanes == Lanes::One && field.ty.scalar.is_integer();
         match field.store {
             Store::Slots(first) if is_counter => Some(first),
             Store::Slots(_) | Store::Array(_) => None,
@@ -271,8 +273,7 @@ impl<'m> Lower<'m> {
             }
         }
         let Some((pointer, value)) = stored else { return Ok(None) };
-        let is_counter =
-            matches!(function.expressions[pointer], Expression::LocalVariable(variable) if variable == counter);
+        let is_counter = matches!(function.expressions[pointer], Expression::LocalVariable(variable) if variable == counter);
         let Expression::Binary { op, left, right } = function.expressions[value] else { return Ok(None) };
         if !is_counter || loaded(function, left) != Some(counter) {
             return Ok(None);
@@ -312,12 +313,11 @@ impl<'m> Lower<'m> {
         match &function.expressions[handle] {
             Expression::Literal(_) | Expression::Constant(_) | Expression::FunctionArgument(_) => true,
             Expression::Load { pointer } => match scan::root(function, *pointer) {
-                Some(root @ Root::Local(_)) => {
-                    !stored.contains(&root) && is_static(function, *pointer)
-                }
+                Some(root @ Root::Local(_)) => !stored.contains(&root) && is_static(function, *pointer),
                 Some(Root::Global(global)) => {
                     let space = self.module.global_variables[global].space;
-                    space == naga::AddressSpace::Uniform && is_static(function, *pointer)
+                    let fixed = matches!(space, naga::AddressSpace::Uniform | naga::AddressSpace::Immediate);
+                    fixed && is_static(function, *pointer)
                 }
                 Some(Root::Argument(_)) | None => false,
             },
@@ -326,18 +326,16 @@ impl<'m> Lower<'m> {
             Expression::Unary { expr, .. } | Expression::As { expr, .. } => again(*expr),
             Expression::Binary { left, right, .. } => again(*left) && again(*right),
             Expression::Math { arg, arg1, arg2, arg3, .. } => {
-                [Some(arg), arg1.as_ref(), arg2.as_ref(), arg3.as_ref()].into_iter().flatten().all(|h| again(*h))
+                [Some(arg), arg1.as_ref(), arg2.as_ref(), arg3.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .all(|h| again(*h))
             }
             _ => false,
         }
     }
 
-    fn for_loop(
-        &mut self,
-        counted: &Counted,
-        lead: &Lead<'m>,
-        stored: &HashSet<Root>,
-    ) -> Res<End> {
+    fn for_loop(&mut self, counted: &Counted, lead: &Lead<'m>, stored: &HashSet<Root>) -> Res<End> {
         let at = self.emit.at;
         let base = self.slots.len();
         let (broke, continued) = (self.flag()?, self.flag()?);
@@ -391,7 +389,8 @@ impl<'m> Lower<'m> {
         let distance = self.emit.op(Op::Sub, &[high, low])?;
         let distance = self.emit.cast(Op::Bitcast, distance, unsigned)?;
         let literal_of = |n: u128| fulgurite_spec::Literal::new(unsigned.scalar, n as u64);
-        let (less, whole) = (self.emit.constant(literal_of(stride - 1)), self.emit.constant(literal_of(stride)));
+        let (less, whole) =
+            (self.emit.constant(literal_of(stride - 1)), self.emit.constant(literal_of(stride)));
         // The distance is positive here, so the count of whole strides is that of the distance less one, and one.
         let rounded = self.emit.op(Op::Add, &[distance, less])?;
         let trips = self.emit.op(Op::Div, &[rounded, whole])?;
@@ -475,4 +474,3 @@ fn each<'m>(list: &List<'m>, visit: &mut impl FnMut(&'m Statement)) {
         scan::each_in(statement, visit);
     }
 }
-

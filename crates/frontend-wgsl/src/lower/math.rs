@@ -142,7 +142,10 @@ impl Lower<'_> {
             (MathFunction::Atanh, _) => self.atanh(x),
             (MathFunction::Ldexp, [_, exponent]) => self.ldexp(x, *exponent),
             (MathFunction::Dot4I8Packed, [a, b]) => {
-                let (a, b) = (self.emit.cast(Op::Bitcast, *a, Type::I32)?, self.emit.cast(Op::Bitcast, *b, Type::I32)?);
+                let (a, b) = (
+                    self.emit.cast(Op::Bitcast, *a, Type::I32)?,
+                    self.emit.cast(Op::Bitcast, *b, Type::I32)?,
+                );
                 self.emit.op(Op::DotPacked, &[a, b])
             }
             (MathFunction::Dot4U8Packed, [a, b]) => self.emit.op(Op::DotPacked, &[*a, *b]),

@@ -130,7 +130,8 @@ impl Lower<'_> {
             ScalarType::F64 => (52, 1023, ScalarType::I64),
             _ => (23, 127, ScalarType::I32),
         };
-        let (low, high) = (self.like(exponent, f64::from(-2 * bias + 2)), self.like(exponent, f64::from(2 * bias)));
+        let (low, high) =
+            (self.like(exponent, f64::from(-2 * bias + 2)), self.like(exponent, f64::from(2 * bias)));
         let exponent = self.emit.op(Op::Clamp, &[exponent, low?, high?])?;
         let exponent = self.emit.cast(Op::Convert, exponent, ty.with_scalar(int))?;
         let one = self.u32_like(exponent, 1)?;
@@ -247,7 +248,8 @@ impl Lower<'_> {
         let fraction = self.emit.op(Op::Or, &[kept, half])?;
         let fraction = self.emit.cast(Op::Bitcast, fraction, ty)?;
         let fraction = self.emit.op(Op::Select, &[special, x, fraction])?;
-        let (usual, small) = (self.like(bits, f64::from(bias - 1))?, self.like(bits, f64::from(bias - 1 + scale))?);
+        let (usual, small) =
+            (self.like(bits, f64::from(bias - 1))?, self.like(bits, f64::from(bias - 1 + scale))?);
         let offset = self.emit.op(Op::Select, &[is_small, small, usual])?;
         let exponent = self.emit.op(Op::Sub, &[exponent, offset])?;
         let none = self.like(exponent, 0.0)?;

@@ -31,8 +31,11 @@ impl Lower<'_> {
         let result = match (is_matrix(left), is_matrix(right)) {
             (false, false) => return Ok(None),
             (true, true) if op == BinaryOperator::Multiply => {
-                let columns: Vec<ValueId> =
-                    right.leaves.iter().map(|column| self.times(&left.leaves, *column)).collect::<Res<_>>()?;
+                let columns: Vec<ValueId> = right
+                    .leaves
+                    .iter()
+                    .map(|column| self.times(&left.leaves, *column))
+                    .collect::<Res<_>>()?;
                 self.matrix(&columns)
             }
             (true, true) => {

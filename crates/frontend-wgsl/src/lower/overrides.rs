@@ -36,7 +36,8 @@ impl Lower<'_> {
             Some(init) => self.constant_expression(init),
             None => {
                 let option = name.unwrap_or_default();
-                let fix = format!("Give it one, such as `--override {option}=1`, or a default in the shader.");
+                let fix =
+                    format!("Give it one, such as `--override {option}=1`, or a default in the shader.");
                 Err(bad(at, format!("override `{shown}` has no value"), fix))
             }
         }

@@ -125,8 +125,9 @@ impl Lower<'_> {
                     };
                 }
                 let len = len.unwrap_or(0);
-                let leaves =
-                    (0..each).map(|leaf| self.element(&value.leaves, leaf, each, len, index)).collect::<Res<_>>()?;
+                let leaves = (0..each)
+                    .map(|leaf| self.element(&value.leaves, leaf, each, len, index))
+                    .collect::<Res<_>>()?;
                 Ok(Value { ty, leaves })
             }
             Ty::Struct { members } => {
@@ -184,8 +185,11 @@ impl Lower<'_> {
             return Ok(if known { yes } else { no });
         }
         let lanes = self.emit.ty(yes).lanes;
-        let condition =
-            if self.emit.ty(condition).lanes == lanes { condition } else { self.emit.splat(condition, lanes)? };
+        let condition = if self.emit.ty(condition).lanes == lanes {
+            condition
+        } else {
+            self.emit.splat(condition, lanes)?
+        };
         self.emit.op(Op::Select, &[condition, yes, no])
     }
 

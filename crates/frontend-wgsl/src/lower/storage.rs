@@ -363,9 +363,7 @@ impl Lower<'_> {
     /// Returns the memory object and the index of an atomic.
     pub(super) fn atomic_place(&mut self, place: &Place, ty: Type) -> Res<(Memory, ValueId)> {
         match place.object {
-            Object::Buffer(buffer) => {
-                Ok((self.view(buffer, ty)?, self.byte_index(place, ty.size(), 0)?))
-            }
+            Object::Buffer(buffer) => Ok((self.view(buffer, ty)?, self.byte_index(place, ty.size(), 0)?)),
             Object::Variable(variable) => {
                 let field = self.variables[variable].fields[place.field].clone();
                 let index = self.field_index(&field, place)?;

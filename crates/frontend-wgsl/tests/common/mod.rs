@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fulgurite_backend_cpu::CpuDevice;
 use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
-use fulgurite_frontend_wgsl::{ImportOptions, Imported, Resource, Uniforms, import};
+use fulgurite_frontend_wgsl::{ImportOptions, Imported, Resource, Slot, Uniforms, import};
 use fulgurite_hal::{CompileOptions, LaunchOptions, OptimizationLevel};
 use fulgurite_ir::{VerifiedKernel, text};
 use fulgurite_runtime::{Buffer, Device};
@@ -19,6 +19,9 @@ pub(crate) struct Case {
     bindings: BTreeMap<(u32, u32), Vec<u8>>,
     grid: [u32; 3],
 }
+
+/// The place of `var<immediate>`.
+pub(crate) const IMMEDIATE: (u32, u32) = (u32::MAX, 0);
 
 /// The contents of the buffers after a launch, by group and binding.
 pub(crate) type Outputs = BTreeMap<(u32, u32), Vec<u8>>;
@@ -73,7 +76,7 @@ impl Case {
         let mut params = vec![[0u64; 4]; kernel.params.len()];
         let mut places = BTreeMap::new();
         for binding in &imported.bindings {
-            let place = (binding.group, binding.binding);
+            let place = binding.slot.map_or(IMMEDIATE, |Slot { group, binding }| (group, binding));
             let data = self.bindings.get(&place).unwrap_or_else(|| panic!("no data for {}", binding.name));
             match &binding.resource {
                 Resource::Buffer { position, .. } => {
