@@ -301,7 +301,7 @@ impl Emit {
         let value = &mut self.kernel.values[value.index()];
         let is_result = matches!(value.def, ValueDef::Inst(..) | ValueDef::BlockParam(..));
         if value.name.is_none() && is_result {
-            value.name = Some(crate::names::ascii(name).into());
+            value.name = Some(crate::names::value(name).into());
         }
     }
 }

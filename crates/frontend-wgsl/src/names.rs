@@ -21,6 +21,14 @@ pub(crate) fn ascii(name: &str) -> String {
     if text.is_empty() { "_".to_owned() } else { text }
 }
 
+/// Returns the name of a value: an identifier, or the path of a part of one.
+pub(crate) fn value(path: &str) -> String {
+    let parts: Vec<String> = path.split('.').map(ascii).collect();
+    let mut text = parts.join(".");
+    text.truncate(MAX_BASE);
+    text
+}
+
 /// Names in use.
 #[derive(Default)]
 pub(crate) struct Names(HashSet<String>);
@@ -47,6 +55,7 @@ mod tests {
     fn names_are_ascii_short_and_unique() {
         assert_eq!(ascii("größe"), "gruf6_udf_e");
         assert!(ascii(&"x".repeat(500)).len() < MAX_NAME_BYTES);
+        assert_eq!(value("é.x"), "ue9_.x");
         let mut names = Names::default();
         assert_eq!([names.unique("a"), names.unique("a"), names.unique("a")], ["a", "a.1", "a.2"]);
     }

@@ -167,7 +167,7 @@ fn subgroup_ops_combine_lanes() {
                 lane + 1000 * group,
                 lanes().map(v).sum(),
                 below().map(v).sum(),
-                (start..=l).map(|l| v(l) & 3).fold(1, |a, b| a * b),
+                (start..=l).map(|l| v(l) & 3).product(),
                 lanes().map(|l| v(l) ^ 5).max().unwrap(),
                 lanes().filter(|l| l % 3 == 0 && l - start < 32).map(|l| 1 << (l - start)).sum(),
                 v(start),

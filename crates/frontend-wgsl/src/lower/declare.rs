@@ -243,11 +243,14 @@ impl<'m> Lower<'m> {
         for argument in &function.arguments {
             let ty = self.ty(argument.ty)?;
             let leaves = match (&*ty, &argument.binding) {
-                (_, Some(binding)) => vec![self.builtin(binding)?],
+                (_, Some(binding)) => vec![self.named_builtin(binding, argument.name.as_deref())?],
                 (Ty::Struct { .. }, None) => match &self.module.types[argument.ty].inner {
                     naga::TypeInner::Struct { members, .. } => {
-                        let bound = members.iter().filter_map(|m| m.binding.as_ref());
-                        bound.map(|binding| self.builtin(binding)).collect::<Res<Vec<_>>>()?
+                        let bound =
+                            members.iter().filter_map(|m| Some((m.binding.as_ref()?, m.name.as_deref())));
+                        bound
+                            .map(|(binding, name)| self.named_builtin(binding, name))
+                            .collect::<Res<Vec<_>>>()?
                     }
                     _ => Vec::new(),
                 },
@@ -338,6 +341,20 @@ impl<'m> Lower<'m> {
         };
         // The entry point runs once, when its arrays hold zeros.
         self.initialize(object, &ty, init, callee.is_none())
+    }
+
+    /// Returns the value of a builtin argument of the entry point, whose components are named after the argument.
+    fn named_builtin(&mut self, binding: &Bound, name: Option<&str>) -> Res<ValueId> {
+        let value = self.builtin(binding)?;
+        let Some(name) = name else { return Ok(value) };
+        if self.emit.ty(value).is_scalar() {
+            self.emit.name(value, name);
+        } else {
+            for (component, axis) in self.emit.components(value)?.into_iter().zip(["x", "y", "z"]) {
+                self.emit.name(component, &format!("{name}.{axis}"));
+            }
+        }
+        Ok(value)
     }
 
     /// Returns the value of a builtin argument of the entry point.

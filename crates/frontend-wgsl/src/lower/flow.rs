@@ -156,18 +156,12 @@ impl<'m> Lower<'m> {
         let no = reject(self)?;
         self.slots.truncate(count);
         self.emit.at = at;
-        let mut differing = Vec::new();
-        for slot in 0..count {
-            let (a, b) = (accepted[slot], self.slots[slot]);
-            if a != b {
-                differing.push((slot, a, b));
-            }
-        }
+        let pairs = accepted.iter().copied().zip(self.slots.iter().copied()).enumerate();
+        let differing = pairs.map(|(slot, (a, b))| (slot, a, b)).filter(|(_, a, b)| a != b);
         // A flag that one branch sets is the condition itself.
         let is_flag =
             |lower: &Self, a, b| lower.emit.known_bool(a).is_some() && lower.emit.known_bool(b).is_some();
-        let (flags, values): (Vec<_>, Vec<_>) =
-            differing.into_iter().partition(|(_, a, b)| is_flag(self, *a, *b));
+        let (flags, values): (Vec<_>, Vec<_>) = differing.partition(|(_, a, b)| is_flag(self, *a, *b));
         let yields = |side: fn(&(usize, ValueId, ValueId)) -> ValueId| {
             Terminator::Yield(values.iter().map(side).collect::<Operands>())
         };

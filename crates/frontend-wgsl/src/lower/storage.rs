@@ -77,7 +77,7 @@ impl Lower<'_> {
         let ty = self.emit.ty(contents[0]);
         let is_constant = contents.iter().all(|value| self.emit.kernel.literal(*value).is_some());
         let memory = self.array("table", ty, contents.len() as u32, false)?;
-        let mut fill = |emit: &mut crate::emit::Emit| -> Res<()> {
+        let fill = |emit: &mut crate::emit::Emit| -> Res<()> {
             for (i, value) in contents.iter().enumerate() {
                 let index = emit.u32(i as u32);
                 let value = emit.cast(Op::Convert, *value, stored(ty))?;
@@ -86,7 +86,7 @@ impl Lower<'_> {
             Ok(())
         };
         if is_constant {
-            self.emit.in_prologue(&mut fill)?;
+            self.emit.in_prologue(fill)?;
             self.tables.insert(contents, memory);
         } else {
             fill(&mut self.emit)?;
