@@ -1,13 +1,28 @@
 //! Rebuilds a lowered kernel without what nothing uses: values, carried values, and the `if` and `for` around them.
 
 use fulgurite_ir::analysis::{Event, Walk, walk};
-use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId};
+use fulgurite_ir::{
+    Access, BlockId, Control, InstId, InstKind, Kernel, Memory, Operands, Terminator, ValueDef, ValueId,
+};
 
-/// Returns the kernel with only what has an effect, and arenas in program order.
+/// Returns the kernel with only what has an effect, and arenas in program order. Buffers that it does not write are
+/// declared `read`, so that loads from them count as uniform where their index is.
 pub(crate) fn compact(kernel: Kernel) -> Kernel {
     let replaced = replaced(&kernel);
     let live = Live::of(&kernel, &replaced);
-    Rebuild::of(kernel, replaced, live)
+    let mut kernel = Rebuild::of(kernel, replaced, live);
+    let mut written = vec![false; kernel.buffers.len()];
+    for inst in &kernel.insts {
+        if let InstKind::Store { memory, .. } | InstKind::Atomic { memory, .. } = &inst.kind
+            && let Memory::Buffer(id) = kernel.base(*memory)
+        {
+            written[id.index()] = true;
+        }
+    }
+    for (buffer, _) in kernel.buffers.iter_mut().zip(written).filter(|(_, written)| !written) {
+        buffer.access = Access::Read;
+    }
+    kernel
 }
 
 /// Values that others stand for.

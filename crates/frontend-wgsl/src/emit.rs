@@ -244,6 +244,12 @@ impl Emit {
         self.splat(zero, ty.lanes)
     }
 
+    /// Returns whether all bits of a value are known to be zero.
+    pub(crate) fn is_zero(&self, value: ValueId) -> bool {
+        let is_zero = |value: &ValueId| self.kernel.literal(*value).is_some_and(|literal| literal.bits == 0);
+        is_zero(&value) || self.parts.get(&value).is_some_and(|parts| parts.iter().all(is_zero))
+    }
+
     /// Returns an id, read once at the start of the kernel.
     pub(crate) fn id(&mut self, op: Op, component: u8) -> ValueId {
         if let Some(id) = self.ids.get(&(op, component)) {

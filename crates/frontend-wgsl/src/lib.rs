@@ -147,5 +147,11 @@ fn import_entry(
     };
     let lowered = lower::entry_point(source, &parsed.module, &parsed.info, position, options).map_err(one)?;
     let kernel = fulgurite_ir::verify(compact::compact(lowered.kernel))?;
-    Ok(Imported { kernel, entry: entry.to_owned(), bindings: lowered.bindings })
+    let mut bindings = lowered.bindings;
+    for binding in &mut bindings {
+        if let Resource::Buffer { position, access, .. } = &mut binding.resource {
+            *access = kernel.buffers[*position].access;
+        }
+    }
+    Ok(Imported { kernel, entry: entry.to_owned(), bindings })
 }

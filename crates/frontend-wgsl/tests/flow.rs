@@ -40,6 +40,7 @@ fn for_loops_count_up_and_down() {
     // The step does not divide the way, and the bound is not a literal.
     check("", "for (var k = 0; k < i; k += 7) { r += k; }", |i| (0..i).step_by(7).sum());
     check("", "for (var k = 5u; k < u32(i); k++) { r += i32(k); }", |i| (5..i.max(5)).sum());
+    check("", "for (var k = i; 30 >= k; k++) { r += k; }", |i| (i..=30).sum());
 }
 
 #[test]
@@ -52,6 +53,7 @@ fn counted_loops_become_for() {
     };
     assert!(text("for (var k = 0u; k < n; k++) { r += i32(k); }").contains(" for "));
     assert!(text("for (var k = 0; k < 10; k += 3) { r += k; }").contains(" for "));
+    assert!(text("for (var k = 0u; n > k; k++) { r += i32(k); }").contains(" for "));
     // The counter may wrap, changes in the body, or does not bound the loop.
     assert!(text("for (var k = 0u; k < n; k += 2u) { r += i32(k); }").contains(" while "));
     assert!(

@@ -393,6 +393,24 @@ fn entry_points_take_structures_of_builtins_and_share_names() {
 }
 
 #[test]
+fn buffers_that_are_not_written_are_read_only() {
+    let source = format!(
+        "@group(0) @binding(0) var<storage, read_write> n: array<u32>;
+         @group(0) @binding(1) var<storage, read_write> r: array<u32>;
+         {MAIN} if (n[0] > 3u) {{ workgroupBarrier(); }} r[i] = n[i]; }}"
+    );
+    // The barrier's condition is uniform, because nothing writes `n`.
+    let case = Case::new(&source).bind(0, &[7u32, 8, 9]).bind(1, &[1u32; 4]);
+    assert_eq!(case.run::<u32>(1), [7, 8, 9, 0]);
+    let imported = case.import();
+    let access = |n: u32| match imported.binding(0, n).unwrap().resource {
+        Resource::Buffer { access, .. } => access,
+        Resource::Parameters(_) => panic!("parameters"),
+    };
+    assert_eq!((access(0), access(1)), (Access::Read, Access::ReadWrite));
+}
+
+#[test]
 fn immediates_are_parameters() {
     let source = format!(
         "struct I {{ a: u32, v: vec2<u32> }}

@@ -204,6 +204,9 @@ impl<'m> Lower<'m> {
         init: Option<Value>,
         is_fresh: bool,
     ) -> Res<()> {
+        // Arrays that hold zeros need no stores of zeros.
+        let init =
+            init.filter(|value| !is_fresh || !value.leaves.iter().all(|leaf| self.emit.is_zero(*leaf)));
         if let Some(value) = init {
             return self.store(&Place::of(object, Rc::clone(ty)), &value);
         }

@@ -207,8 +207,18 @@ impl<'m> Lower<'m> {
         let Expression::Binary { op, left, right } = function.expressions[lead.condition] else {
             return Ok(None);
         };
-        let Some(counter) = loaded(function, left) else { return Ok(None) };
-        let Some(slot) = self.counter_slot(counter) else { return Ok(None) };
+        let slot_of = |handle| loaded(function, handle).and_then(|v| Some((v, self.counter_slot(v)?)));
+        let is_counter = |handle| slot_of(handle).is_some_and(|(v, _)| stored.contains(&Root::Local(v)));
+        // `n > i` is `i < n`.
+        let (op, left, right) = match op {
+            _ if is_counter(left) => (op, left, right),
+            BinaryOperator::Less => (BinaryOperator::Greater, right, left),
+            BinaryOperator::LessEqual => (BinaryOperator::GreaterEqual, right, left),
+            BinaryOperator::Greater => (BinaryOperator::Less, right, left),
+            BinaryOperator::GreaterEqual => (BinaryOperator::LessEqual, right, left),
+            _ => return Ok(None),
+        };
+        let Some((counter, slot)) = slot_of(left) else { return Ok(None) };
         let Some((step, is_down)) = self.step_of(counter, continuing)? else { return Ok(None) };
         let stores = stores_to(function, counter, tail) + calls_with(function, counter, tail);
         if stores != 0 || !lead.goes_on || !self.is_invariant(right, stored, 0) {
