@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Make every uniform variable a read-only buffer instead of kernel parameters
     #[arg(long)]
     uniform_buffers: bool,
+    /// Declare that workgroups wait for others that have begun, as in scans with decoupled look-back
+    #[arg(long)]
+    workgroup_progress: bool,
     /// Print all kernels and their bindings as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -53,6 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let mut options = ImportOptions::default();
     options.entry.clone_from(&args.entry);
     options.overrides.extend(args.overrides.iter().cloned());
+    options.workgroup_progress = args.workgroup_progress;
     if args.uniform_buffers {
         options.uniforms = Uniforms::Buffers;
     }

@@ -325,6 +325,8 @@ fn shaders_are_imported_and_run() {
     assert_eq!(json["kernels"][0]["bindings"][1]["parameters"][1]["name"], "params.add");
     let buffers = folder.run(&["import", "grow.wgsl", "--entry", "grow", "--uniform-buffers"]);
     buffers.expect(0, &["buffer %params: read u32[]"]);
+    let waits = folder.run(&["import", "grow.wgsl", "--entry", "clear", "--workgroup-progress"]);
+    waits.expect(0, &["needs workgroup_progress"]);
 }
 
 #[test]

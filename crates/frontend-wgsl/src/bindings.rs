@@ -27,6 +27,9 @@ pub struct ImportOptions {
     pub overrides: BTreeMap<String, f64>,
     /// The form of `var<uniform>` and `var<immediate>`.
     pub uniforms: Uniforms,
+    /// Declares that workgroups wait for others that have begun: `needs workgroup_progress`. Shaders cannot state it, so
+    /// it has to be set for those that spin on another workgroup's result, such as scans with decoupled look-back.
+    pub workgroup_progress: bool,
 }
 
 /// A bound variable of the shader, and the arguments of the kernel that it becomes.

@@ -146,7 +146,9 @@ fn import_entry(
         return Err(no_entry(Some(entry), &[]).into());
     };
     let lowered = lower::entry_point(source, &parsed.module, &parsed.info, position, options).map_err(one)?;
-    let kernel = fulgurite_ir::verify(compact::compact(lowered.kernel))?;
+    let mut kernel = compact::compact(lowered.kernel);
+    kernel.needs_progress = options.workgroup_progress;
+    let kernel = fulgurite_ir::verify(kernel)?;
     let mut bindings = lowered.bindings;
     for binding in &mut bindings {
         if let Resource::Buffer { position, access, .. } = &mut binding.resource {

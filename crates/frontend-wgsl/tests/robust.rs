@@ -118,6 +118,44 @@ fn damaged_sources_give_kernels_or_problems() {
     assert!(imported > rounds / 20 && refused > rounds / 20, "{imported} {refused}");
 }
 
+/// Sources that nest as deep as the importer or the parser allows are imported or refused on the stack of a thread.
+#[test]
+fn deep_sources_do_not_exhaust_the_stack() {
+    let nest = |open: &str, close: &str, n: usize| format!("{}{}", open.repeat(n), close.repeat(n));
+    let mut calls = "fn g0(x: i32) -> i32 { return x; }\n".to_owned();
+    for i in 1..60 {
+        calls.push_str(&format!(
+            "fn g{i}(x: i32) -> i32 {{ if (x > {i}) {{ return g{}(x - 1); }} return x; }}\n",
+            i - 1
+        ));
+    }
+    let bodies = [20, 45, 90, 120, 250].into_iter().flat_map(|n| {
+        [
+            nest("if (x > 1) { x += 1; ", "} ", n),
+            nest("loop { x += 1; if (x > 5) { break; } ", "} ", n),
+            nest("switch x { case 1: { x += 2; } default: { ", "} } ", n),
+            "if (x == 3) { return; } x += 1; ".repeat(n),
+            format!("x = {};", nest("(1 + ", "x)", n).replace("x)", ")").replacen("+ )", "+ x)", 1)),
+            format!("x = {};", nest("max(x, ", ")", n).replacen(", )", ", 1)", 1)),
+            format!("x = g{}(x);", n.min(59)),
+        ]
+    });
+    let sources: Vec<String> = bodies
+        .map(|body| {
+            format!(
+                "{calls}@group(0) @binding(0) var<storage, read_write> out: array<i32>;\n\
+                 @compute @workgroup_size(1) fn main() {{ var x = out[0]; {body} out[0] = x; }}"
+            )
+        })
+        .collect();
+    let work = move || {
+        let imported = sources.iter().filter(|text| import(text, &ImportOptions::default()).is_ok()).count();
+        // Those of 20 and most of 45.
+        assert!(imported >= 12, "{imported} of {}", sources.len());
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
+}
+
 #[test]
 fn random_statements_compute_the_same_on_both_backends() {
     let rounds = std::env::var("FULGURITE_WGSL_RANDOM").map_or(150, |n| n.parse().unwrap());
