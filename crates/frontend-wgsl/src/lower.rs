@@ -21,8 +21,8 @@ mod subgroup;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use fulgurite_ir::{Kernel, ValueId};
-use fulgurite_spec::Location;
+use fulgurite_ir::{Kernel, Memory, ValueId};
+use fulgurite_spec::{Location, Type};
 use naga::valid::{FunctionInfo, ModuleInfo};
 use naga::{Expression, Function, GlobalVariable, Handle, LocalVariable, Module, Span};
 
@@ -112,7 +112,9 @@ struct Lower<'m> {
     /// Local arrays of inlined functions, which their next inlined copy uses again.
     reused: HashMap<(Handle<Function>, Handle<LocalVariable>), usize>,
     /// Local arrays that hold constant tables.
-    tables: HashMap<Vec<ValueId>, fulgurite_ir::Memory>,
+    tables: HashMap<Vec<ValueId>, Memory>,
+    /// Local arrays that hold other values while they are indexed, by type and length.
+    scratch: HashMap<(Type, usize), Memory>,
     bindings: Vec<Binding>,
     overrides: &'m BTreeMap<String, f64>,
     /// Statements so far.
@@ -148,6 +150,7 @@ pub(crate) fn entry_point(
         frames: Vec::new(),
         reused: HashMap::new(),
         tables: HashMap::new(),
+        scratch: HashMap::new(),
         bindings: Vec::new(),
         overrides: &options.overrides,
         statements: 0,

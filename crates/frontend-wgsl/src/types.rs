@@ -10,6 +10,9 @@ use crate::refusal::{Res, resource, too_large, unsupported};
 /// The largest number of scalars and vectors of a value. Larger arrays are only accessed by element.
 pub(crate) const MAX_VALUE_LEAVES: u64 = 4096;
 
+/// The deepest nesting of structures and arrays. Types are walked recursively.
+const MAX_DEPTH: u32 = 32;
+
 /// A type of WGSL that kernels can represent.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Ty {
@@ -190,6 +193,19 @@ pub(crate) fn convert(
     at: Location,
     length: &mut dyn FnMut(Handle<Override>) -> Res<u32>,
 ) -> Res<Rc<Ty>> {
+    convert_at(module, handle, at, length, 0)
+}
+
+fn convert_at(
+    module: &Module,
+    handle: Handle<naga::Type>,
+    at: Location,
+    length: &mut dyn FnMut(Handle<Override>) -> Res<u32>,
+    depth: u32,
+) -> Res<Rc<Ty>> {
+    if depth > MAX_DEPTH {
+        return Err(too_large(at, format!("types nest more than {MAX_DEPTH} deep")));
+    }
     let ty = &module.types[handle];
     let leaf = |inner: naga::Scalar, lanes: Lanes, atomic: bool| {
         let scalar = scalar(inner).ok_or_else(|| {
@@ -212,7 +228,7 @@ pub(crate) fn convert(
                 ArraySize::Dynamic => None,
                 ArraySize::Pending(size) => Some(length(*size)?),
             };
-            let element = convert(module, *base, at, length)?;
+            let element = convert_at(module, *base, at, length, depth + 1)?;
             Ok(Rc::new(Ty::Array { element, len, stride: *stride, is_matrix: false }))
         }
         TypeInner::Struct { members, .. } => {
@@ -220,7 +236,7 @@ pub(crate) fn convert(
                 Ok(Member {
                     name: crate::names::ascii(member.name.as_deref().unwrap_or(&format!("m{i}"))),
                     offset: member.offset,
-                    ty: convert(module, member.ty, at, length)?,
+                    ty: convert_at(module, member.ty, at, length, depth + 1)?,
                 })
             });
             let ty = Ty::Struct { members: members.collect::<Res<Vec<_>>>()? };

@@ -328,6 +328,35 @@ fn arrays_of_an_invocation_are_indexed_dynamically() {
 }
 
 #[test]
+fn array_values_are_indexed_dynamically() {
+    let source = format!(
+        "@group(0) @binding(0) var<storage, read_write> r: array<f32>;
+         struct S {{ t: array<vec2<f32>, 10>, small: array<bool, 3> }}
+         fn make(k: f32) -> S {{
+           var s: S;
+           for (var i = 0; i < 10; i++) {{ s.t[i] = vec2<f32>(f32(i) * k, k); }}
+           s.small[1] = k > 3.0;
+           return s;
+         }}
+         fn pick(t: array<vec2<f32>, 10>, i: u32) -> f32 {{ return t[i].x - t[9u - i].x + t[i + 5u].y; }}
+         {MAIN} let s = make(f32(i)); let other = make(2.0);
+           r[i] = pick(s.t, i) + pick(other.t, 9u - i) * 100.0 + select(0.0, 0.5, s.small[i % 4u]); }}"
+    );
+    let pick = |k: f32, i: u32| {
+        let x = |i: u32| if i < 10 { i as f32 * k } else { 0.0 };
+        x(i) - x(9 - i) + if i + 5 < 10 { k } else { 0.0 }
+    };
+    let expected: Vec<f32> = (0..8u32)
+        .map(|i| {
+            let small = i % 4 == 1 && i > 3;
+            pick(i as f32, i) + pick(2.0, 9 - i) * 100.0 + if small { 0.5 } else { 0.0 }
+        })
+        .collect();
+    let case = Case::new(&source).bind(0, &[0f32; 8]);
+    assert_eq!(case.run::<f32>(0), expected, "{}", case.text());
+}
+
+#[test]
 fn pointers_to_buffers_and_workgroup_memory_are_followed() {
     let source = format!(
         "@group(0) @binding(0) var<storage, read_write> r: array<vec4<f32>>;

@@ -175,6 +175,20 @@ fn shaders_that_are_too_large() {
     assert_eq!(all[0].code, Code::WgslTooLarge, "{}", all[0]);
     let local = main("", "var a: array<f32, 20000>; a[id.x] = 1.0; out[0] = a[id.y];");
     assert_eq!(problems(&local, &ImportOptions::default())[0].code, Code::TooMuchMemory);
+    let mut types = "struct S0 { a: f32 }\n".to_owned();
+    for i in 1..60 {
+        types.push_str(&format!("struct S{i} {{ a: S{} }}\n", i - 1));
+    }
+    types.push_str("@group(0) @binding(0) var<storage, read_write> s: S59;");
+    let all = problems(&main(&types, "out[0] = 1.0; _ = &s;"), &ImportOptions::default());
+    assert_eq!(all[0].code, Code::WgslTooLarge, "{}", all[0]);
+    let mut wide = "struct S0 { a: f32 }\n".to_owned();
+    for i in 1..25 {
+        wide.push_str(&format!("struct S{i} {{ a: S{0}, b: S{0} }}\n", i - 1));
+    }
+    wide.push_str("@group(0) @binding(0) var<storage, read_write> s: S24;");
+    let all = problems(&main(&wide, "out[0] = 1.0; _ = &s;"), &ImportOptions::default());
+    assert_eq!(all[0].code, Code::WgslTooLarge, "{}", all[0]);
     let text = " ".repeat(5 << 20);
     assert_eq!(problems(&text, &ImportOptions::default())[0].code, Code::WgslTooLarge);
 }

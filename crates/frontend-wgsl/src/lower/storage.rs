@@ -9,6 +9,7 @@ use fulgurite_spec::{Op, ScalarType, Type};
 
 use super::place::{Place, Step};
 use super::{Lower, Object, Value};
+use crate::emit::Emit;
 use crate::refusal::{Res, internal, too_large};
 use crate::types::{MAX_VALUE_LEAVES, Ty, in_memory};
 
@@ -69,28 +70,25 @@ impl Lower<'_> {
         Ok(if is_shared { Memory::Shared(SharedId::new(last)) } else { Memory::Local(LocalId::new(last)) })
     }
 
-    /// Returns a local array with constant contents, filled when the kernel starts.
+    /// Returns a local array with these contents: constant ones are stored when the kernel starts, others here.
     pub(super) fn table(&mut self, contents: Vec<ValueId>) -> Res<Memory> {
         if let Some(memory) = self.tables.get(&contents) {
             return Ok(*memory);
         }
         let ty = self.emit.ty(contents[0]);
-        let is_constant = contents.iter().all(|value| self.emit.kernel.literal(*value).is_some());
-        let memory = self.array("table", ty, contents.len() as u32, false)?;
-        let fill = |emit: &mut crate::emit::Emit| -> Res<()> {
-            for (i, value) in contents.iter().enumerate() {
-                let index = emit.u32(i as u32);
-                let value = emit.cast(Op::Convert, *value, stored(ty))?;
-                emit.inst(InstKind::Store { memory, index, value }, &[]);
-            }
-            Ok(())
-        };
-        if is_constant {
-            self.emit.in_prologue(fill)?;
+        if contents.iter().all(|value| self.emit.kernel.literal(*value).is_some()) {
+            let memory = self.array("table", ty, contents.len() as u32, false)?;
+            self.emit.in_prologue(|emit| fill(emit, memory, &contents))?;
             self.tables.insert(contents, memory);
-        } else {
-            fill(&mut self.emit)?;
+            return Ok(memory);
         }
+        // Each use is preceded by its own stores.
+        let memory = match self.scratch.get(&(ty, contents.len())) {
+            Some(memory) => *memory,
+            None => self.array("scratch", ty, contents.len() as u32, false)?,
+        };
+        self.scratch.insert((ty, contents.len()), memory);
+        fill(&mut self.emit, memory, &contents)?;
         Ok(memory)
     }
 
@@ -397,6 +395,16 @@ impl Lower<'_> {
         views.push(ViewDecl { name, base, element, location });
         Ok(Memory::View(ViewId::new(views.len() - 1)))
     }
+}
+
+/// Stores values in the elements of an array.
+fn fill(emit: &mut Emit, memory: Memory, contents: &[ValueId]) -> Res<()> {
+    for (i, value) in (0..).zip(contents) {
+        let index = emit.u32(i);
+        let value = emit.cast(Op::Convert, *value, stored(emit.ty(*value)))?;
+        emit.inst(InstKind::Store { memory, index, value }, &[]);
+    }
+    Ok(())
 }
 
 /// Returns the number of elements of an array of these dimensions.
