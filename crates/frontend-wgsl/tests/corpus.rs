@@ -16,15 +16,21 @@ use fulgurite_frontend_wgsl::{ImportOptions, import};
 use fulgurite_spec::{Code, Diagnostics, Location};
 
 /// Returns the folders of the packages `naga` and `wgpu…` that the workspace depends on, also by features that are off.
-fn packages() -> Vec<PathBuf> {
+/// `None` if cargo has not downloaded all of them, which is a failure if `FULGURITE_REQUIRE_WGSL_CORPUS` is set.
+fn packages() -> Option<Vec<PathBuf>> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-    let metadata = MetadataCommand::new()
-        .manifest_path(manifest)
-        .other_options(vec!["--offline".to_owned(), "--locked".to_owned(), "--all-features".to_owned()])
-        .exec()
-        .unwrap();
+    let options = ["--offline", "--locked", "--all-features"].map(str::to_owned);
+    let read = MetadataCommand::new().manifest_path(manifest).other_options(options.to_vec()).exec();
+    let metadata = match read {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            assert!(std::env::var_os("FULGURITE_REQUIRE_WGSL_CORPUS").is_none(), "{error}");
+            println!("NOT TESTED: the sources of wgpu are not downloaded; `cargo fetch` does it ({error})");
+            return None;
+        }
+    };
     let ours = metadata.packages.iter().filter(|p| p.name.as_str() == "naga" || p.name.starts_with("wgpu"));
-    ours.map(|p| p.manifest_path.parent().unwrap().as_std_path().to_owned()).collect()
+    Some(ours.map(|p| p.manifest_path.parent().unwrap().as_std_path().to_owned()).collect())
 }
 
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
@@ -88,16 +94,13 @@ fn report(all: &[Tried]) -> usize {
 
 #[test]
 fn shaders_of_wgpu_are_imported() {
-    let packages = packages();
-    let is_there =
-        |name: &str| packages.iter().any(|p| p.file_name().unwrap().to_string_lossy().starts_with(name));
-    assert!(is_there("naga-"), "naga is a dependency: {packages:?}");
-    // Without the optional dependencies of the benchmarks, as in a vendored copy, there is nothing to import.
-    let Some(core) =
-        packages.iter().find(|p| p.file_name().unwrap().to_string_lossy().starts_with("wgpu-core-3"))
-    else {
-        panic!("wgpu-core is a dependency of the benchmarks: {packages:?}");
+    let Some(packages) = packages() else { return };
+    let named = |name: &str| {
+        let found = packages.iter().find(|p| p.file_name().unwrap().to_string_lossy().starts_with(name));
+        found.unwrap_or_else(|| panic!("no package {name}…: {packages:?}"))
     };
+    println!("{} packages, among them {}", packages.len(), named("naga-").display());
+    let core = named("wgpu-core-3");
     let mut tried = Vec::new();
     for package in &packages {
         for path in files(package, "wgsl") {
