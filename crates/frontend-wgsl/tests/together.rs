@@ -151,7 +151,7 @@ fn subgroup_ops_combine_lanes() {
           r[l] = o;
         }";
     let case = Case::new(source).bind(0, &[0u32; 32 * 16]);
-    for outputs in case.run_both() {
+    for outputs in case.run_all() {
         let words: Vec<u32> = common::elements(&outputs[&(0, 0)]);
         let size = words[0];
         assert!(size.is_power_of_two() && size >= 4, "{size}");

@@ -1,14 +1,14 @@
-//! Runs imported shaders on the reference backend and on the CPU backend.
+//! Runs imported shaders on the reference backend, on the CPU backend, and on Vulkan where it is required.
 #![allow(dead_code, reason = "each test program uses a part of this")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use fulgurite_backend_cpu::CpuDevice;
 use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_frontend_wgsl::{ImportOptions, Imported, Resource, Slot, Uniforms, import};
-use fulgurite_hal::{CompileOptions, LaunchOptions, OptimizationLevel};
+use fulgurite_hal::{self as hal, CompileOptions, LaunchOptions, OpenOptions, OptimizationLevel};
 use fulgurite_ir::{VerifiedKernel, text};
 use fulgurite_runtime::{Buffer, Device};
 
@@ -95,29 +95,24 @@ impl Case {
         places.into_iter().map(|(place, at)| (place, buffers[at].whole().to_vec().unwrap())).collect()
     }
 
-    /// Runs on the reference and on the CPU backend and returns the results of both.
-    pub(crate) fn run_both(&self) -> [Outputs; 2] {
+    /// Runs on every backend and returns the results of each, those of the reference first.
+    pub(crate) fn run_all(&self) -> Vec<Outputs> {
         let imported = self.import();
         prints_and_parses(&imported.kernel);
-        let reference = Arc::new(ReferenceDevice::new(ReferenceOptions::default()));
-        let plain = CompileOptions::default().optimization(OptimizationLevel::None);
-        let reference = Device::new(reference, plain, LaunchOptions::default());
-        let cpu =
-            Device::new(Arc::new(CpuDevice::new()), CompileOptions::default(), LaunchOptions::default());
-        [self.run_on(&reference, &imported), self.run_on(&cpu, &imported)]
+        DEVICES.iter().map(|device| self.run_on(device, &imported)).collect()
     }
 
-    /// Runs on both backends, whose results must be equal, and returns binding `binding` of group 0.
+    /// Runs on all backends, whose results must be equal, and returns binding `binding` of group 0.
     pub(crate) fn run<T: Plain>(&self, binding: u32) -> Vec<T> {
-        let [reference, cpu] = self.run_both();
-        assert_eq!(reference, cpu, "the backends disagree\n{}", self.text());
-        elements(&reference[&(0, binding)])
+        let all = self.run_all();
+        assert!(all.iter().all(|one| *one == all[0]), "the backends disagree: {all:?}\n{}", self.text());
+        elements(&all[0][&(0, binding)])
     }
 
-    /// Runs on both backends and checks that each element of binding `binding` is within `tolerance` of `expected`,
+    /// Runs on all backends and checks that each element of binding `binding` is within `tolerance` of `expected`,
     /// relative to its magnitude or to 1.
     pub(crate) fn close(&self, binding: u32, expected: &[f32], tolerance: f32) {
-        for outputs in self.run_both() {
+        for outputs in self.run_all() {
             let got: Vec<f32> = elements(&outputs[&(0, binding)]);
             assert_eq!(got.len(), expected.len());
             for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
@@ -128,6 +123,23 @@ impl Case {
         }
     }
 }
+
+/// The reference without passes, the CPU backend with all of them, and Vulkan if `FULGURITE_REQUIRE_BACKENDS` names it.
+static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(|| {
+    let device = |raw: Arc<dyn hal::Device>, options| Device::new(raw, options, LaunchOptions::default());
+    let plain = CompileOptions::default().optimization(OptimizationLevel::None);
+    let mut all = vec![
+        device(Arc::new(ReferenceDevice::new(ReferenceOptions::default())), plain),
+        device(Arc::new(CpuDevice::new()), CompileOptions::default()),
+    ];
+    let required = std::env::var("FULGURITE_REQUIRE_BACKENDS").unwrap_or_default();
+    if required.split(',').any(|id| id.trim() == "vulkan") {
+        let options = fulgurite_backend_vulkan::Options::of(&OpenOptions::new());
+        let vulkan = fulgurite_backend_vulkan::VulkanDevice::open(&options).unwrap_or_else(|e| panic!("{e}"));
+        all.push(device(vulkan, CompileOptions::default()));
+    }
+    all
+});
 
 /// Checks that the text of a kernel parses to the same kernel.
 pub(crate) fn prints_and_parses(kernel: &VerifiedKernel) {
