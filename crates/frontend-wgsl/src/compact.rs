@@ -8,9 +8,12 @@ use fulgurite_ir::{
 /// Returns the kernel with only what has an effect, and arenas in program order. Buffers that it does not write are
 /// declared `read`, so that loads from them count as uniform where their index is.
 pub(crate) fn compact(kernel: Kernel) -> Kernel {
-    let replaced = replaced(&kernel);
-    let live = Live::of(&kernel, &replaced);
-    let mut kernel = Rebuild::of(kernel, replaced, live);
+    let none = vec![None; kernel.values.len()];
+    let mut kernel = rebuilt(kernel, none);
+    let decided = crate::decide::decided(&mut kernel);
+    if decided.iter().any(Option::is_some) {
+        kernel = rebuilt(kernel, decided);
+    }
     let mut written = vec![false; kernel.buffers.len()];
     for inst in &kernel.insts {
         if let InstKind::Store { memory, .. } | InstKind::Atomic { memory, .. } = &inst.kind
@@ -23,6 +26,13 @@ pub(crate) fn compact(kernel: Kernel) -> Kernel {
         buffer.access = Access::Read;
     }
     kernel
+}
+
+/// Returns the kernel without what is dead once some values stand for others.
+fn rebuilt(kernel: Kernel, decided: Vec<Option<ValueId>>) -> Kernel {
+    let replaced = replaced(&kernel, decided);
+    let live = Live::of(&kernel, &replaced);
+    Rebuild::of(kernel, replaced, live)
 }
 
 /// Values that others stand for.
@@ -54,8 +64,8 @@ fn carried<'k>(kernel: &'k Kernel, kind: &'k InstKind) -> Option<(&'k [ValueId],
 }
 
 /// Finds values that loops carry unchanged, and results that are the same in both branches of an `if`.
-fn replaced(kernel: &Kernel) -> Replaced {
-    let mut replaced = Replaced(vec![None; kernel.values.len()]);
+fn replaced(kernel: &Kernel, decided: Vec<Option<ValueId>>) -> Replaced {
+    let mut replaced = Replaced(decided);
     // Inner loops end first, so that most need one pass.
     let mut changed = true;
     while changed {

@@ -143,6 +143,15 @@ impl Emit {
         if self.ty(value) == to && op != Op::Unpack {
             return Ok(value);
         }
+        // There and back again.
+        if op == Op::Bitcast
+            && let ValueDef::Inst(inst, _) = self.kernel.value(value).def
+            && let InstKind::Scalar { op: Op::Bitcast, operands, .. } = &self.kernel.inst(inst).kind
+            && let [original] = **operands
+            && self.ty(original) == to
+        {
+            return Ok(original);
+        }
         self.apply(op, &[value], Some(to))
     }
 

@@ -51,6 +51,8 @@
 
 mod bindings;
 mod compact;
+mod decide;
+mod directives;
 mod emit;
 mod front;
 mod lower;
@@ -98,7 +100,8 @@ impl Imported {
 /// All entry points are tried, and the problems of all of them are returned. Locations are in the source.
 pub fn import(source: &str, options: &ImportOptions) -> Result<Vec<Imported>, Diagnostics> {
     let one = |problem: Refusal| Diagnostics::from(*problem);
-    let source = Source::new(source);
+    let source = directives::without_subgroups(source);
+    let source = Source::new(&source);
     let parsed = front::parse(&source).map_err(one)?;
     front::check_overrides(&parsed, &options.overrides).map_err(one)?;
     let compute = parsed.module.entry_points.iter().filter(|entry| entry.stage == ShaderStage::Compute);

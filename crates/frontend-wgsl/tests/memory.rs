@@ -453,3 +453,22 @@ fn immediates_are_parameters() {
     let imported = case.import();
     assert_eq!((imported.bindings[0].slot, imported.bindings[0].name.as_str()), (None, "im"));
 }
+
+#[test]
+fn indices_in_range_are_not_tested() {
+    let source = "
+        @group(0) @binding(0) var<storage, read_write> r: array<f32>;
+        var<workgroup> t: array<array<f32, 16>, 8>;
+        @compute @workgroup_size(16, 8) fn main(@builtin(local_invocation_id) l: vec3<u32>) {
+          t[l.y][l.x] = f32(l.x * 8u + l.y);
+          workgroupBarrier();
+          var sum = 0.0;
+          for (var i = 0; i < 16; i++) { sum += t[l.y][i]; }
+          r[l.y * 16u + l.x] = sum;
+        }";
+    let case = Case::new(source).bind(0, &[0f32; 128]);
+    let expected: Vec<f32> = (0..128).map(|i| (0..16).map(|x| (x * 8 + i / 16) as f32).sum()).collect();
+    assert_eq!(case.run::<f32>(0), expected);
+    let text = case.text();
+    assert!(!text.contains("select") && !text.contains("min"), "{text}");
+}

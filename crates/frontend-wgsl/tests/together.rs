@@ -123,7 +123,7 @@ fn uniform_loads_and_control_flow_around_barriers() {
 /// itself reports.
 #[test]
 fn subgroup_ops_combine_lanes() {
-    let source = "
+    let source = "enable f16, subgroups;
         struct R { size: u32, lane: u32, sum: u32, before: u32, upto: u32, most: u32, ballot: u32, first: u32, xor: u32,
           down: u32, any: u32, all: u32, third: u32, quad: u32, swap: u32, groups: u32 }
         @group(0) @binding(0) var<storage, read_write> r: array<R>;

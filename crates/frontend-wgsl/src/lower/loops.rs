@@ -352,14 +352,24 @@ impl<'m> Lower<'m> {
         let slot = counted.slot;
         let carried: Vec<usize> = self.carried(stored).into_iter().filter(|other| *other != slot).collect();
         let initial: Operands = carried.iter().map(|slot| self.slots[*slot]).collect();
-        let start = self.slots[slot];
+        let first = self.slots[slot];
+        // A counter that is never negative counts as `u32`, whose range the analyses know.
+        let bounds = [first, counted.end, counted.step];
+        let is_unsigned = self.emit.ty(first) == Type::I32
+            && bounds.iter().all(|v| self.emit.kernel.literal(*v).is_some_and(|l| signed(l) >= 0));
+        let ty = if is_unsigned { Type::U32 } else { self.emit.ty(first) };
+        let mut casts = Vec::new();
+        for bound in bounds {
+            casts.push(self.emit.cast(Op::Bitcast, bound, ty)?);
+        }
+        let (start, end, step) = (casts[0], casts[1], casts[2]);
         let (body, before) = self.emit.open();
-        let counter = self.emit.block_param(body, self.emit.ty(start));
+        let counter = self.emit.block_param(body, ty);
         let function = self.frame().function;
         if let Some(name) = &function.local_variables[counted.counter].name {
             self.emit.name(counter, name);
         }
-        self.slots[slot] = counter;
+        self.slots[slot] = self.emit.cast(Op::Bitcast, counter, self.emit.ty(first))?;
         for slot in &carried {
             let param = self.emit.block_param(body, self.emit.ty(self.slots[*slot]));
             self.name_carried(*slot, param);
@@ -373,12 +383,11 @@ impl<'m> Lower<'m> {
         let next: Operands = carried.iter().map(|slot| self.slots[*slot]).collect();
         let types: Vec<Type> = next.iter().map(|value| self.emit.ty(*value)).collect();
         self.emit.close(body, before, Terminator::Yield(next));
-        let (end, step) = (counted.end, counted.step);
         let results = self.emit.inst(InstKind::For { start, end, step, initial, body }, &types);
         for (slot, result) in carried.iter().zip(results) {
             self.slots[*slot] = result;
         }
-        self.slots[slot] = self.last_count(start, end, step)?;
+        self.slots[slot] = self.last_count(first, counted.end, counted.step)?;
         self.slots.truncate(base);
         Ok(End::FALLS)
     }
