@@ -22,6 +22,10 @@ pub(crate) struct Emit {
     constants: HashMap<Literal, ValueId>,
     /// The components of vectors that `construct` makes.
     parts: HashMap<ValueId, Box<[ValueId]>>,
+    /// The results of ops, with the blocks that they are in.
+    computed: HashMap<(Op, Vec<ValueId>, Type), (ValueId, BlockId)>,
+    /// The block around each block.
+    parents: HashMap<BlockId, BlockId>,
     ids: HashMap<(Op, u8), ValueId>,
     lengths: HashMap<Memory, ValueId>,
     /// A block whose instructions run before the kernel's body.
@@ -38,6 +42,8 @@ impl Emit {
             prologue,
             constants: HashMap::new(),
             parts: HashMap::new(),
+            computed: HashMap::new(),
+            parents: HashMap::new(),
             ids: HashMap::new(),
             lengths: HashMap::new(),
         }
@@ -63,6 +69,7 @@ impl Emit {
     /// Creates a block that instructions go to until [`close`](Self::close). Returns it with the block before.
     pub(crate) fn open(&mut self) -> (BlockId, BlockId) {
         let block = self.kernel.add_block();
+        self.parents.insert(block, self.block);
         (block, core::mem::replace(&mut self.block, block))
     }
 
@@ -162,8 +169,28 @@ impl Emit {
         if let Some(folded) = self.fold(op, operands, ty) {
             return Ok(folded);
         }
+        let key = (op, operands.to_vec(), ty);
+        if let Some((value, block)) = self.computed.get(&key)
+            && self.is_visible(*block)
+        {
+            return Ok(*value);
+        }
         let kind = InstKind::Scalar { op, operands: Operands::new(operands), mode: FloatMode::Default };
-        Ok(self.single(kind, ty))
+        let value = self.single(kind, ty);
+        self.computed.insert(key, (value, self.block));
+        Ok(value)
+    }
+
+    /// Returns whether what a block has computed so far can be used in the current one.
+    fn is_visible(&self, block: BlockId) -> bool {
+        let mut around = Some(self.block);
+        while let Some(current) = around {
+            if current == block {
+                return true;
+            }
+            around = self.parents.get(&current).copied();
+        }
+        block == self.prologue
     }
 
     /// Returns the value of an op that literals decide. Float arithmetic is left to the backends.
