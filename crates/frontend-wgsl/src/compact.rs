@@ -71,7 +71,9 @@ fn replaced(kernel: &Kernel, decided: Vec<Option<ValueId>>) -> Replaced {
     while changed {
         changed = false;
         let mut replace = |replaced: &mut Replaced, from: ValueId, to: ValueId| {
-            if replaced.0[from.index()].is_none() && replaced.get(to) != from {
+            // The end of the chain, so that chains stay short.
+            let to = replaced.get(to);
+            if replaced.0[from.index()].is_none() && to != from {
                 replaced.0[from.index()] = Some(to);
                 changed = true;
             }

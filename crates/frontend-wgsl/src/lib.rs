@@ -69,6 +69,9 @@ pub use bindings::{Binding, Field, ImportOptions, Resource, Slot, Uniforms};
 
 use refusal::{Refusal, Source};
 
+/// The largest number of entry points of one import.
+const MAX_ENTRIES: usize = 256;
+
 /// A kernel imported from an entry point.
 #[derive(Clone, Debug)]
 pub struct Imported {
@@ -112,6 +115,11 @@ pub fn import(source: &str, options: &ImportOptions) -> Result<Vec<Imported>, Di
     };
     if chosen.is_empty() {
         return Err(no_entry(options.entry.as_deref(), &names).into());
+    }
+    if chosen.len() > MAX_ENTRIES {
+        let message = format!("the shader has {} entry points, more than {MAX_ENTRIES}", chosen.len());
+        let problem = Diagnostic::new(Code::WgslTooLarge, Location::Unknown, message);
+        return Err(problem.with_fix("Name the one to import.").into());
     }
     let (mut imported, mut problems) = (Vec::new(), Vec::new());
     for entry in chosen {

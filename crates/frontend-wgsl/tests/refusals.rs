@@ -189,6 +189,12 @@ fn shaders_that_are_too_large() {
     wide.push_str("@group(0) @binding(0) var<storage, read_write> s: S24;");
     let all = problems(&main(&wide, "out[0] = 1.0; _ = &s;"), &ImportOptions::default());
     assert_eq!(all[0].code, Code::WgslTooLarge, "{}", all[0]);
+    let entries: String =
+        (0..300).map(|i| format!("@compute @workgroup_size(1) fn e{i}() {{ }}\n")).collect();
+    let all = problems(&entries, &ImportOptions::default());
+    assert_eq!((all.len(), all[0].code), (1, Code::WgslTooLarge));
+    let options = ImportOptions { entry: Some("e299".to_owned()), ..ImportOptions::default() };
+    assert_eq!(import(&entries, &options).unwrap().len(), 1);
     let text = " ".repeat(5 << 20);
     assert_eq!(problems(&text, &ImportOptions::default())[0].code, Code::WgslTooLarge);
 }
