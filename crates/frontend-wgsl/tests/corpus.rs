@@ -6,6 +6,7 @@
     clippy::print_stdout,
     reason = "a test fails by panicking and prints counts"
 )]
+#![expect(clippy::disallowed_methods, reason = "the shaders are files")]
 
 mod common;
 

@@ -1,5 +1,10 @@
 //! Damaged and random sources: the importer returns kernels or problems and never panics, and kernels print and parse.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the environment states the number of programs"
+)]
 
 mod common;
 

@@ -184,3 +184,27 @@ fn subgroup_ops_combine_lanes() {
         }
     }
 }
+
+#[test]
+fn atomics_work_on_floats_and_wide_integers() {
+    let source = "
+        struct A { sum: atomic<f32>, most: atomic<u64> }
+        @group(0) @binding(0) var<storage, read_write> a: A;
+        @compute @workgroup_size(32) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+          atomicAdd(&a.sum, f32(id.x));
+          atomicMax(&a.most, u64(id.x) << 33u);
+        }";
+    // The sum of whole numbers does not depend on their order.
+    let case = Case::new(source).bind(0, &[0u64, 5]).grid([3, 1, 1]);
+    assert_eq!(case.run::<u64>(0), [u64::from(4560f32.to_bits()), 95 << 33]);
+}
+
+#[test]
+fn narrow_integers_wrap() {
+    let source = "enable wgpu_int16;
+        @group(0) @binding(0) var<storage, read_write> x: array<i16>;
+        @compute @workgroup_size(8) fn main(@builtin(local_invocation_index) l: u32) { x[l] = x[l] * i16(l) + x[l]; }";
+    let x = [1u16, 2, 3, 0x7fff, 0x8000, 0xffff, 1000, 20000];
+    let expected: Vec<u16> = (0..8).zip(x).map(|(l, x)| x.wrapping_mul(l).wrapping_add(x)).collect();
+    assert_eq!(Case::new(source).bind(0, &x).run::<u16>(0), expected);
+}

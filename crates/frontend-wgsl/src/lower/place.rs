@@ -241,7 +241,7 @@ impl Lower<'_> {
                     step.index
                 }
                 (_, None) if scale == 1 && bytes == 0 => step.index,
-                // The largest index whose position does not wrap; no buffer is that long.
+                // The largest index whose position does not wrap. Only a buffer of almost 2^32 elements has it.
                 (_, None) => {
                     let most = self.emit.u32((OUTSIDE - bytes / size) / scale.max(1));
                     self.emit.op(Op::Min, &[step.index, most])?

@@ -1,4 +1,5 @@
 //! Runs imported shaders on the reference backend, on the CPU backend, and on Vulkan where it is required.
+#![allow(clippy::disallowed_methods, reason = "the environment states the backends")]
 #![allow(dead_code, reason = "each test program uses a part of this")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
