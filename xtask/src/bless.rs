@@ -364,6 +364,7 @@ fn group_title(hundred: u16) -> anyhow::Result<&'static str> {
         10 => "Pipeline cache",
         11 => "Autotuner",
         12 => "Warnings about kernels",
+        13 => "Import of WGSL",
         9 => "Bugs of Fulgurite",
         other => bail!("codes FG{other:02}xx have no title in bless.rs"),
     })

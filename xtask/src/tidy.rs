@@ -21,6 +21,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("fulgurite-ir", &["spec"]),
     ("fulgurite-passes", &["spec", "ir"]),
     ("fulgurite-spirv", &["spec", "ir"]),
+    ("fulgurite-frontend-wgsl", &["spec", "ir"]),
     ("fulgurite-derive", &[]),
     ("fulgurite-hal", &["spec", "ir"]),
     ("fulgurite-driver-core", &["spec", "ir", "hal"]),
@@ -53,6 +54,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "spec",
             "ir",
             "spirv",
+            "frontend-wgsl",
             "derive",
             "hal",
             "driver-core",
@@ -84,7 +86,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 
 /// Crates that use no clock, threads or files. Clippy checks this through a `clippy.toml` in each.
 const PURE: &[&str] =
-    &["spec", "ir", "passes", "spirv", "hal", "driver-core", "runtime", "backend-reference"];
+    &["spec", "ir", "frontend-wgsl", "passes", "spirv", "hal", "driver-core", "runtime", "backend-reference"];
 /// Crates that must not name a backend.
 const NEUTRAL: &[&str] = &["hal", "driver-core", "runtime"];
 /// Third-party crates that `hal` may depend on: authors of backends have to compile them.

@@ -13,6 +13,8 @@ mod devices;
 mod doctor;
 mod explain;
 mod fmt;
+#[cfg(feature = "wgsl")]
+mod import;
 mod output;
 mod progress;
 mod replay;
@@ -67,6 +69,9 @@ enum Command {
     Check(check::Args),
     /// Print kernel texts in their canonical form
     Fmt(fmt::Args),
+    /// Print the kernel of a WGSL compute shader
+    #[cfg(feature = "wgsl")]
+    Import(import::Args),
     /// Disassemble the SPIR-V module of a kernel
     Spirv(spirv::Args),
     /// Disassemble the machine code that the CPU backend generates for a kernel
@@ -101,6 +106,8 @@ impl Command {
             Self::Run(_) => "run",
             Self::Check(_) => "check",
             Self::Fmt(_) => "fmt",
+            #[cfg(feature = "wgsl")]
+            Self::Import(_) => "import",
             Self::Spirv(_) => "spirv",
             Self::Asm(_) => "asm",
             Self::Explain(_) => "explain",
@@ -120,6 +127,8 @@ impl Command {
         match self {
             Self::Run(args) => args.json,
             Self::Check(args) => args.json,
+            #[cfg(feature = "wgsl")]
+            Self::Import(args) => args.json,
             Self::Explain(args) => args.json,
             Self::Devices(args) => args.json,
             Self::Doctor(args) => args.json,
@@ -137,6 +146,8 @@ impl Command {
             Self::Run(args) => run::run(args),
             Self::Check(args) => check::run(args),
             Self::Fmt(args) => fmt::run(args),
+            #[cfg(feature = "wgsl")]
+            Self::Import(args) => import::run(args),
             Self::Spirv(args) => spirv::run(args),
             Self::Asm(args) => asm::run(args),
             Self::Explain(args) => explain::run(args),

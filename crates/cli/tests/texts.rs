@@ -286,3 +286,64 @@ fn help_states_the_exit_status() {
     folder.run(&["--version"]).expect(0, &["fulgurite "]);
     folder.run(&["nothing"]).expect(2, &["unrecognized subcommand"]);
 }
+
+/// A shader with two entry points, an override and a uniform variable.
+#[cfg(feature = "wgsl")]
+const SHADER: &str = "override scale = 2.0;
+struct Params { n: u32, add: f32 }
+@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+@compute @workgroup_size(64) fn grow(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x < params.n) { y[id.x] = y[id.x] * scale + params.add; }
+}
+@compute @workgroup_size(1) fn clear() { y[0] = 0.0; }
+";
+
+#[test]
+#[cfg(feature = "wgsl")]
+fn shaders_are_imported_and_run() {
+    let folder = Folder::new(&[("grow.wgsl", SHADER)]);
+    let ran = folder.run(&["import", "grow.wgsl", "--entry", "grow", "--override", "scale=3"]);
+    let ran = ran.expect(
+        0,
+        &[
+            "kernel @grow workgroup(64, 1, 1)",
+            "group 0, binding 0: buffer 0, %y: read_write f32[]",
+            "group 0, binding 3: parameter 0, %params.n: u32 from byte 0; 1, %params.add: f32 from byte 4",
+        ],
+    );
+    assert!(ran.out.starts_with("fulgurite 1\n") && !ran.out.contains("binding"), "{}", ran.out);
+    std::fs::write(folder.path("grow.fg"), &ran.out).unwrap();
+    let run =
+        ["run", "grow.fg", "-b", "y=1,2,3", "-p", "params.n=2", "-p", "params.add=0.5", "--backend", "cpu"];
+    folder.run(&run).expect(0, &["3.5", "6.5"]);
+    folder.run(&["import", "grow.wgsl"]).expect(2, &["FG0704", "several entry points", "grow, clear"]);
+    let json = folder.run(&["import", "grow.wgsl", "--json"]).expect(0, &[]).json();
+    assert_eq!(json["kernels"][1]["entry"], "clear");
+    let expected = json!({ "position": 0, "element": "f32", "access": "read_write", "least_bytes": 0 });
+    assert_eq!(json["kernels"][0]["bindings"][0]["buffer"], expected);
+    assert_eq!(json["kernels"][0]["bindings"][1]["parameters"][1]["name"], "params.add");
+    let buffers = folder.run(&["import", "grow.wgsl", "--entry", "grow", "--uniform-buffers"]);
+    buffers.expect(0, &["buffer %params: read u32[]"]);
+    let waits = folder.run(&["import", "grow.wgsl", "--entry", "clear", "--workgroup-progress"]);
+    waits.expect(0, &["needs workgroup_progress"]);
+}
+
+#[test]
+#[cfg(feature = "wgsl")]
+fn problems_of_shaders_are_shown_in_the_source() {
+    let folder = Folder::new(&[("grow.wgsl", SHADER), ("bad.wgsl", "fn f( {")]);
+    folder.run(&["import", "bad.wgsl"]).expect(1, &["error[FG1301]", "bad.wgsl:1:7", "fn f( {", "^"]);
+    let none = ["import", "grow.wgsl", "--entry", "none"];
+    folder.run(&none).expect(1, &["FG1304", "`none`", "grow, clear"]);
+    let unknown = ["import", "grow.wgsl", "--override", "size=1"];
+    folder.run(&unknown).expect(1, &["FG1305", "`size`", "scale"]);
+    folder.run(&["import", "grow.wgsl", "--override", "size"]).expect(2, &["NAME=VALUE"]);
+    folder.run(&["import", "none.wgsl"]).expect(2, &["FG0701"]);
+    let read = "@group(0) @binding(0) var t: texture_1d<f32>;
+@compute @workgroup_size(1) fn f() { _ = textureLoad(t, 0, 0); }
+";
+    std::fs::write(folder.path("read.wgsl"), read).unwrap();
+    let shown = ["error[FG1302]", "read.wgsl:1:23", "var t: texture_1d<f32>", "help: Pass the texels"];
+    folder.run(&["import", "read.wgsl"]).expect(1, &shown);
+}

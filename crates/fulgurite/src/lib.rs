@@ -56,6 +56,8 @@ pub use tuned::TunedExecutable;
 
 pub use fulgurite_autotune as autotune;
 pub use fulgurite_derive::KernelParams;
+#[cfg(feature = "wgsl")]
+pub use fulgurite_frontend_wgsl as wgsl;
 pub use fulgurite_kernels as kernels;
 
 pub use fulgurite_driver_core::{

@@ -150,6 +150,13 @@ codes! {
     1203 UnusedResult "result not used": "The instruction has no effect but its result. Use the result, or remove the instruction; one that has to be there gets a result whose name begins with `_`.";
     1204 NeverRuns "code never runs": "The condition, the number of iterations or the index is the same in every launch. Correct it, or remove the code.";
     1205 RacingStores "invocations race": "Let one invocation store, let each store in an element of its own, or combine the values by an atomic or a reduction.";
+    // Import of WGSL.
+    1301 BadWgsl "not valid WGSL": "The shader violates the grammar or the rules of WGSL at the location shown. Correct it; a compiler for WebGPU reports the same.";
+    1302 WgslResource "resource that kernels cannot bind": "Kernels bind buffers and parameters only. Pass texels and other data in storage buffers.";
+    1303 WgslUnsupported "WGSL without an equivalent": "The shader is valid, but the construct has no equivalent in kernels; the message names it, and `docs/wgsl.md` lists all. Write that part of the shader without it.";
+    1304 BadWgslEntry "no such entry point": "The source has no compute entry point, or none of the given name. The message lists those that there are.";
+    1305 BadWgslOverride "override without a usable value": "An `override` takes its value from the options of the import or from its default. Give each a finite value that fits its type, and give values to declared overrides only.";
+    1306 WgslTooLarge "shader too large to import": "Functions are inlined, and arrays that are indexed dynamically become local arrays; the result exceeds the limit in the message. Split the shader, nest fewer calls and early exits, or keep large arrays in buffers.";
 }
 
 impl Code {
